@@ -1,0 +1,126 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package connect is where people give and take back access: links, pages and the
+// OAuth flow in their browser.
+//
+// What it defends against: a link that is forwarded or previewed, a flow that one
+// person starts and another finishes, a callback meant for another toolkit or
+// provider, and a page that is driven from another site.
+package connect
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/tokencache/vault"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Vault keeps links, flows and connections; *vault.Vault is one.
+type Vault interface {
+	Get(ctx context.Context, name string) (vault.Document, error)
+	Put(ctx context.Context, d vault.Document) error
+	Delete(ctx context.Context, name string, version uint64) error
+	Load(ctx context.Context, key connection.Key) (connection.Connection, error)
+	Save(ctx context.Context, c connection.Connection) (connection.Connection, error)
+}
+
+// Exchanger turns a code into tokens; *oauth.Client is one.
+type Exchanger interface {
+	Exchange(ctx context.Context, o *toolkit.OAuth2, code, verifier, redirectURI string) (oauth.Grant, error)
+}
+
+// Endpoint is a toolkit and the way to it, for the call that names the account.
+type Endpoint struct {
+	Toolkit  *toolkit.Toolkit
+	Upstream http.RoundTripper
+}
+
+// Config makes a Service.
+type Config struct {
+	// PublicURL is where users reach the pages. Links are made from it alone,
+	// never from a request, and the pages answer only on its host.
+	PublicURL *url.URL
+	Toolkits  map[string]Endpoint
+	Vault     Vault
+	Exchanger Exchanger
+	Audit     interface{ Record(audit.Record) error }
+	// Identify tells which agent asks for the status of a connection.
+	Identify func(*http.Request) (caller.Caller, error)
+	// Connected is told of a connection that was saved. Nil: nobody.
+	Connected func(connection.Connection)
+	// Key signs form tokens: 32 random bytes that outlive the process.
+	Key []byte
+	// LocalOnly: the pages serve browsers on this machine alone. It is how they
+	// may be used without a way to verify the user.
+	LocalOnly bool
+	// LinkLife is how long a link lives. Zero: 15 minutes.
+	LinkLife time.Duration
+	// Report is told of what went wrong with a flow, for the operator's log;
+	// it gets no secret. Nil: nobody.
+	Report func(Event)
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+// Event is one thing that happened to a flow.
+type Event struct {
+	What      string // started, connected, denied, failed, refused
+	Tenant    string
+	User      string
+	Agent     string
+	Toolkit   string
+	RequestID string
+	Reason    string
+	Err       error
+}
+
+// Service makes links and serves the pages behind them. It is safe for concurrent use.
+type Service struct {
+	cfg    Config
+	prefix string // of the paths, from PublicURL
+}
+
+// New makes a service. It touches neither store nor network.
+func New(cfg Config) *Service {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.LinkLife <= 0 {
+		cfg.LinkLife = 15 * time.Minute
+	}
+	if cfg.Report == nil {
+		cfg.Report = func(Event) {}
+	}
+	if cfg.Connected == nil {
+		cfg.Connected = func(connection.Connection) {}
+	}
+	return &Service{cfg: cfg, prefix: trimSlash(cfg.PublicURL.Path)}
+}
+
+// RedirectURI is the address to register with the provider of a toolkit. Each
+// toolkit has its own: a code that one provider sends can then never be taken for
+// another's (cross-toolkit account takeover, draft-ietf-oauth-security-topics-update).
+func RedirectURI(public *url.URL, toolkitID string) string {
+	return public.JoinPath("callback", toolkitID).String()
+}
+
+func (s *Service) linkURL(id string) string { return s.cfg.PublicURL.JoinPath("connect", id).String() }
+
+func (s *Service) statusURL(toolkitID string) string {
+	return s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID).String()
+}
+
+func trimSlash(path string) string {
+	for len(path) > 0 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
+	return path
+}

@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/toolgate/toolgate/problem"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// pages are parsed once; templates are safe for concurrent use.
+var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
+
+// stylePath is below connect/; link ids begin with "c_" and cannot be it.
+const stylePath = "style.css"
+
+// view is what a page shows.
+type view struct {
+	Style     string // address of the style sheet
+	Title     string
+	RequestID string
+	Message   message
+
+	Toolkit string
+	Agent   string
+	User    string
+	Scopes  []string
+	Token   string // of the form
+	Minutes int    // that the link still lives
+	Notice  string
+	Account string
+	Host    string // of the provider's login page
+}
+
+// message is a page that says what happened and what to do.
+type message struct{ Title, Text, Advice string }
+
+var (
+	linkUnknown = message{"This link is not known here", "It may have been copied incompletely, or it is more than a day old.",
+		"Ask the assistant in your chat for a new link and open that one."}
+	linkExpired = message{"This link has expired", "Links are good for a short time only, so that nobody else can use them later.",
+		"Ask the assistant in your chat for a new link. It takes a moment."}
+	linkUsed = message{"This link has done its work", "It was used to connect an account, and a link does that only once.",
+		"If it was you, go back to your chat: everything is ready. If you did not connect anything, tell whoever runs this service."}
+	toolkitGone = message{"This service was set up anew meanwhile", "What this link would connect is not offered here in that form any more.",
+		"Ask the assistant in your chat for a new link."}
+	stateUnknown = message{"This sign-in cannot be finished", "It was finished before, took longer than ten minutes, or was not started here.",
+		"Open the link in your chat again and start over. Nothing was connected just now."}
+	otherBrowser = message{"This sign-in was started in another browser", "To keep your accounts safe, it has to be finished in the browser where it was started.",
+		"Open the link from your chat in this browser and start over. If somebody sent you here, do not go on."}
+	issuerWrong = message{"The answer came from another service", "The sign-in was started with one service and answered by another one, so it was stopped.",
+		"Open the link in your chat again. If this happens twice, tell whoever runs this service."}
+	formForeign = message{"This was not sent from our page", "The button has to be pressed on the page that your link opens.",
+		"Open the link from your chat again and press the button there."}
+	formStale = message{"Please open the link once more", "Your browser did not send the cookie that belongs to this page. It may block cookies, or the page was open for very long.",
+		"Open the link from your chat again, with cookies allowed for this site, and press the button."}
+	notFromHere = message{"Only for this computer", "This service is set up for use on the computer that it runs on, since it cannot tell who you are.",
+		"Open the link on that computer. Whoever runs this service can set up how users are recognised."}
+	notAPage = message{"There is nothing here", "This address does not take what your browser sent.",
+		"Open the link from your chat again."}
+	troubleNow = message{"That did not work just now", "The service has a problem at the moment. Nothing is lost.",
+		"Try again in a minute. If it stays like this, tell whoever runs this service, with the number below."}
+)
+
+// notices are the words for what went wrong on the way, shown above the button.
+var notices = map[string]string{
+	"denied":        "You declined, so nothing was connected. You can try again.",
+	"misconfigured": "The other service did not accept our request. Only whoever runs this service can mend that.",
+	"unavailable":   "The other service has a problem at the moment. Try again in a few minutes.",
+	"failed":        "That did not work. Nothing was connected; you can try again.",
+}
+
+func (s *Service) confirmPage(v visit, status int, l *link, failure string) {
+	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
+	left := l.Expires.Sub(s.cfg.Now())
+	s.show(v, status, "confirm.html", formActions(authorize), view{
+		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
+		Token: s.formToken(greet(v.w, v.r), l.ID), Minutes: int((left + time.Minute - 1) / time.Minute),
+		Notice: notices[failure], Host: authorize.Host,
+	})
+}
+
+func (s *Service) donePage(v visit, l *link) {
+	name := s.cfg.Toolkits[l.Toolkit].Toolkit.Name
+	s.show(v, http.StatusOK, "done.html", "'none'", view{
+		Title: name + " is connected", Toolkit: name, Agent: l.Agent, User: l.User, Account: l.Account,
+	})
+}
+
+func (s *Service) message(v visit, status int, m message) {
+	s.show(v, status, "message.html", "'none'", view{Title: m.Title, Message: m})
+}
+
+// trouble is a page for a fault of ours, which passes; the cause goes to the log.
+func (s *Service) trouble(v visit, where string, err error) {
+	s.report("trouble", v, nil, where, err)
+	if after := problem.Of(err).RetryAfter; after > 0 {
+		v.w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
+	}
+	s.message(v, http.StatusServiceUnavailable, troubleNow)
+}
+
+// formActions are where the form may lead. Chromium applies form-action to every
+// redirect after the POST, so the provider's origin has to be in it; and since
+// providers send people on to a login host of theirs, so does every https address
+// where the provider is on https. Our own page has nothing that could be injected
+// into; this is the second line.
+func formActions(authorize *url.URL) string {
+	actions := "'self' " + authorize.Scheme + "://" + authorize.Host
+	if authorize.Scheme == "https" {
+		actions += " https:"
+	}
+	return actions
+}
+
+// show writes a page. It has no script, loads nothing from elsewhere, and cannot be
+// put into a frame.
+func (s *Service) show(v visit, status int, page, formAction string, data view) {
+	data.Style, data.RequestID = s.prefix+"/connect/"+stylePath, v.id
+	var text bytes.Buffer
+	if err := pages.ExecuteTemplate(&text, page, data); err != nil {
+		s.report("trouble", v, nil, "page", err)
+		http.Error(v.w, "The page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	h := v.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+formAction)
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("X-Robots-Tag", "noindex, nofollow")
+	// Not no-referrer: browsers then send "Origin: null" with the form.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Content-Length", strconv.Itoa(text.Len()))
+	v.w.WriteHeader(status)
+	_, _ = v.w.Write(text.Bytes())
+}
+
+func serveStyle(w http.ResponseWriter, r *http.Request) {
+	text, err := pageFiles.ReadFile("pages/style.css")
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(text)
+}

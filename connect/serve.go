@@ -1,0 +1,96 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"crypto/rand"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/toolgate/toolgate/problem"
+)
+
+// visit is one request of a browser or an agent to our own pages.
+type visit struct {
+	w  http.ResponseWriter
+	r  *http.Request
+	id string // of the request, for pages and logs
+}
+
+// Handles reports whether the request is for the service: one of its own paths, on
+// the public URL's host. A request that names a toolkit is for the gateway.
+func (s *Service) Handles(r *http.Request) bool {
+	if r.Header["X-Toolkit"] != nil || !sameHost(r, s.cfg.PublicURL) {
+		return false
+	}
+	page, _, ok := s.page(r.URL.Path)
+	return ok && page != ""
+}
+
+// page splits a path of ours into its first segment and the rest.
+func (s *Service) page(path string) (page, rest string, ok bool) {
+	path, ok = strings.CutPrefix(path, s.prefix+"/")
+	if !ok {
+		return "", "", false
+	}
+	page, rest, _ = strings.Cut(path, "/")
+	switch page {
+	case "connect", "callback":
+		return page, rest, true
+	case "v1":
+		rest, ok = strings.CutPrefix(rest, "connections/")
+		return page, rest, ok
+	}
+	return "", "", false
+}
+
+// ServeHTTP serves the pages, the callback and a connection's status.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := visit{w, r, rand.Text()}
+	w.Header().Set("X-Toolgate-Request-Id", v.id)
+	page, rest, _ := s.page(r.URL.Path)
+	switch {
+	case page == "v1":
+		s.serveStatus(v, rest)
+	case s.cfg.LocalOnly && !fromHere(r):
+		s.message(v, http.StatusForbidden, notFromHere)
+	case page == "connect" && rest == stylePath:
+		serveStyle(w, r)
+	case page == "connect" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		s.serveLink(v, rest)
+	case page == "connect" && r.Method == http.MethodPost:
+		s.serveStart(v, rest)
+	case page == "callback" && r.Method == http.MethodGet:
+		s.serveCallback(v, rest)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		s.message(v, http.StatusMethodNotAllowed, notAPage)
+	}
+}
+
+// sameHost compares with the public URL's host, default ports left out.
+func sameHost(r *http.Request, public *url.URL) bool {
+	scheme := public.Scheme
+	return strings.EqualFold(bareHost(r.Host, scheme), bareHost(public.Host, scheme))
+}
+
+func bareHost(hostport, scheme string) string {
+	host, port, err := net.SplitHostPort(hostport)
+	if err == nil && (scheme == "https" && port == "443" || scheme == "http" && port == "80") {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return hostport
+}
+
+// refuse answers an agent, not a browser.
+func (v visit) refuse(step string, err error) {
+	p := problem.Of(err)
+	p.Step = step
+	p.Write(v.w, v.r.Header.Get("Accept"), v.id)
+}

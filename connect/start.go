@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/tokencache/store"
+)
+
+// serveLink shows what the link is for. It changes nothing, however it is fetched:
+// chat applications open links to draw a preview, and scanners follow them.
+func (s *Service) serveLink(v visit, id string) {
+	l, ok := s.openLink(v, id)
+	if !ok {
+		return
+	}
+	ours := browser(v.r) != "" && l.Browser == hash(browser(v.r))
+	switch {
+	case !l.Used.IsZero() && ours:
+		s.donePage(v, l)
+	case !l.Used.IsZero():
+		s.message(v, http.StatusGone, linkUsed)
+	case s.expired(l):
+		s.message(v, http.StatusGone, linkExpired)
+	default:
+		failure := ""
+		if ours {
+			failure = l.Failure
+		}
+		s.confirmPage(v, http.StatusOK, l, failure)
+	}
+}
+
+// openLink finds a link whose toolkit is there, or answers why not.
+func (s *Service) openLink(v visit, id string) (*link, bool) {
+	l, err := s.find(v.r.Context(), id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		s.message(v, http.StatusNotFound, linkUnknown)
+		return nil, false
+	case err != nil:
+		s.trouble(v, "link", err)
+		return nil, false
+	}
+	if e, known := s.cfg.Toolkits[l.Toolkit]; !known || e.Toolkit.Draft() || e.Toolkit.OAuth == nil {
+		s.message(v, http.StatusNotFound, toolkitGone)
+		return nil, false
+	}
+	return l, true
+}
+
+func (s *Service) expired(l *link) bool { return !s.cfg.Now().Before(l.Expires) }
+
+// serveStart is the button on the page: from here on something happens.
+func (s *Service) serveStart(v visit, id string) {
+	// Another site must not start a flow in this browser: it could be the flow
+	// of somebody else, and the account would end up with them.
+	if err := http.NewCrossOriginProtection().Check(v.r); err != nil {
+		s.message(v, http.StatusForbidden, formForeign)
+		return
+	}
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 16<<10)
+	if err := v.r.ParseForm(); err != nil {
+		s.message(v, http.StatusBadRequest, formForeign)
+		return
+	}
+	l, ok := s.openLink(v, id)
+	if !ok {
+		return
+	}
+	switch {
+	case !l.Used.IsZero():
+		s.message(v, http.StatusGone, linkUsed)
+	case s.expired(l):
+		s.message(v, http.StatusGone, linkExpired)
+	case !s.formTokenOK(v.r, id):
+		s.message(v, http.StatusForbidden, formStale)
+	default:
+		s.start(v, l)
+	}
+}
+
+func (s *Service) start(v visit, l *link) {
+	who := greet(v.w, v.r)
+	now := s.cfg.Now()
+	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
+		s.trouble(v, "audit", err)
+		return
+	}
+	_, err := s.update(v.r.Context(), l.ID, func(l *link) {
+		if l.Started.IsZero() {
+			l.Started = now
+		}
+		l.Failure, l.Browser = "", ""
+	})
+	if err != nil {
+		s.trouble(v, "link", err)
+		return
+	}
+	address, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, who)
+	if err != nil {
+		s.trouble(v, "flow", err)
+		return
+	}
+	s.report("started", v, l, "", nil)
+	v.redirect(address)
+}
+
+// redirect sends the browser on with GET. The header is written by hand, since
+// http.Redirect would put the address into a page too.
+func (v visit) redirect(address string) {
+	h := v.w.Header()
+	h.Set("Location", address)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	v.w.WriteHeader(http.StatusSeeOther)
+}
+
+func (l *link) record(at time.Time, event audit.Event, requestID, reason string) audit.Record {
+	return audit.Record{
+		Time: at, Event: event, RequestID: requestID, Tenant: l.Tenant, Agent: l.Agent, User: l.User, Toolkit: l.Toolkit, Reason: reason,
+	}
+}
+
+func (s *Service) report(what string, v visit, l *link, reason string, err error) {
+	e := Event{What: what, RequestID: v.id, Reason: reason, Err: err}
+	if l != nil {
+		e.Tenant, e.Agent, e.User, e.Toolkit = l.Tenant, l.Agent, l.User, l.Toolkit
+	}
+	s.cfg.Report(e)
+}

@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package connection describes what one user has granted for one toolkit.
+package connection
+
+import (
+	"errors"
+	"time"
+
+	"github.com/toolgate/toolgate/secret"
+)
+
+// ErrNotConnected: the user has no such connection. Only a store that could be
+// read may say so; one that cannot be reached says store.ErrUnavailable.
+var ErrNotConnected = errors.New("not connected")
+
+// Key names a connection. Tenant is the outer key of everything: two tenants
+// may use the same user ids and never meet.
+type Key struct {
+	Tenant  string
+	User    string
+	Toolkit string
+	Account string // "" is the user's only account
+}
+
+// Status says what a connection is good for.
+type Status string
+
+// The statuses of a connection. NotConnected is only ever shown, never stored.
+const (
+	NotConnected Status = "not_connected"
+	Pending      Status = "pending"            // the link was opened, nothing is granted yet
+	Active       Status = "active"             // works, as far as we know
+	Expired      Status = "expired"            // the provider refused the refresh
+	Insufficient Status = "insufficient_scope" // works, but not for what was asked
+	Inactive     Status = "inactive"           // switched off
+	Revoked      Status = "revoked"            // taken back
+	Error        Status = "error"              // the provider keeps refusing the token
+)
+
+// Reason says in one word why a user is asked to connect.
+type Reason string
+
+// The reasons that agents see beside a status.
+const (
+	NoConnection     Reason = "no_connection"
+	ConnectPending   Reason = "connect_pending"
+	RefreshRejected  Reason = "refresh_rejected"
+	NoRefreshToken   Reason = "token_expired" // and the provider gave nothing to refresh with
+	ProviderRejected Reason = "provider_rejected_token"
+	GrantMoved       Reason = "provider_config" // granted for another client, issuer or host
+	SwitchedOff      Reason = "inactive"
+	TakenBack        Reason = "revoked"
+)
+
+// Connection is one grant. Values are passed by copy and never changed in
+// place: a new version is a new value.
+type Connection struct {
+	Key
+	// ID stays when the user connects again.
+	ID string
+	// Version counts the writes; the store sets it. A refresh says which
+	// version it saw, so that a latecomer never throws away a newer token.
+	Version uint64
+	Status  Status
+	Reason  Reason // why it is not active
+
+	AccessToken  secret.String
+	RefreshToken secret.String
+	// IssuedAt and ExpiresAt are of the access token. A zero ExpiresAt is
+	// "the provider did not say": such a token is renewed on a 401 only.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	Scopes    []string
+
+	// Granted is whom and what this was granted for. A later configuration that
+	// differs must not be able to send the token elsewhere.
+	Granted Grantee
+	// Intent stands while a refresh is on its way to the provider.
+	Intent *Intent
+
+	// Account is a person's name for the account, such as an e-mail address.
+	AccountLabel string
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+// Grantee is the OAuth client that a token was granted to, and the hosts that it
+// may be sent to.
+type Grantee struct {
+	Issuer   string   // the issuer or, where none is known, the token endpoint
+	ClientID string   // as registered with the provider
+	Hosts    []string // host[:port] of every address that the token may go to
+}
+
+// Intent is written before a refresh token is sent to a provider that replaces it.
+// If it is found later, a process died between the provider's answer and our
+// commit, and the stored refresh token may be spent: the loss cannot be undone,
+// but it can be named.
+type Intent struct {
+	ID    string
+	Since time.Time
+}
+
+// Usable reports whether the access token can be sent at that time.
+func (c Connection) Usable(now time.Time) bool {
+	return c.Status == Active && !c.AccessToken.IsZero() && !c.Stale(now)
+}
+
+// Stale reports whether the access token's time has passed.
+func (c Connection) Stale(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// Unusable says that a user has to connect, and why. It is an error of the
+// grant, never of a store or a provider that is away for the moment.
+type Unusable struct {
+	Status Status
+	Reason Reason
+}
+
+// Error implements error.
+func (e *Unusable) Error() string { return string(e.Status) + ": " + string(e.Reason) }

@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/secret"
+)
+
+// Agent is a program that may call.
+type Agent struct {
+	Name   string
+	Tenant string
+	// Keys prove the agent; several while one is being replaced.
+	Keys []secret.String
+	// Toolkits that it may call; nil: all.
+	Toolkits []string
+	// ActsForAny: for every user of the tenant. Otherwise for those in ActsFor.
+	ActsForAny bool
+	ActsFor    []string
+}
+
+// KeyPrefix marks agent keys that Toolgate makes, for secret scanners and so that a
+// key that is not known any more is still seen to be meant for us.
+const KeyPrefix = "tgk_"
+
+func (a *Agent) may(toolkitID string) bool {
+	return a.Toolkits == nil || slices.Contains(a.Toolkits, toolkitID)
+}
+
+func (a *Agent) actsFor(user string) bool {
+	return a.ActsForAny || slices.Contains(a.ActsFor, user)
+}
+
+// agents finds an agent by the hash of its key. A map of hashes leaks nothing by
+// its timing: who does not know the key cannot steer the hash.
+type agents map[[sha256.Size]byte]*Agent
+
+func indexAgents(list []Agent) agents {
+	index := agents{}
+	for i := range list {
+		for _, key := range list[i].Keys {
+			index[sha256.Sum256([]byte(key.Reveal()))] = &list[i]
+		}
+	}
+	return index
+}
+
+func (a agents) find(key string) *Agent { return a[sha256.Sum256([]byte(key))] }
+
+// prove finds the agent by the request's proof: X-Toolgate-Key, else Authorization,
+// else x-api-key. SDKs always send some Authorization, so a value there that is
+// not ours is a placeholder and is ignored; where two are ours and disagree, one of
+// them was smuggled in.
+func (a agents) prove(h http.Header) (*Agent, error) {
+	var agent *Agent
+	proven, meant := false, false
+	for i, proof := range [...]string{h.Get("X-Toolgate-Key"), bareKey(h.Get("Authorization")), h.Get("X-Api-Key")} {
+		if proof == "" {
+			continue
+		}
+		found := a.find(proof)
+		if found == nil && i > 0 && !strings.HasPrefix(proof, KeyPrefix) {
+			continue
+		}
+		if meant && found != agent {
+			return nil, problem.New(problem.Conflicting, "two_proofs", "Two headers hold different keys for the gateway. Send one.")
+		}
+		agent, proven, meant = found, found != nil, true
+	}
+	if proven {
+		return agent, nil
+	}
+	p := problem.New(problem.UnknownAgent, "agent_key", "The gateway does not know this agent. Send the agent's key as X-Toolgate-Key, as a Bearer token, or as the SDK's API key.")
+	p.Challenge = `Bearer realm="toolgate"`
+	return nil, p
+}
+
+// bareKey takes the key out of an Authorization header, in the ways that SDKs put
+// their API key there: Bearer, token, the password or user name of Basic, or bare.
+func bareKey(authorization string) string {
+	scheme, rest, spaced := strings.Cut(authorization, " ")
+	if !spaced {
+		return authorization
+	}
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(scheme) {
+	case "bearer", "token":
+		return rest
+	case "basic":
+		r := http.Request{Header: http.Header{"Authorization": {authorization}}}
+		user, password, ok := r.BasicAuth()
+		if !ok {
+			return ""
+		}
+		if password == "" {
+			return user // Stripe's clients put the key there
+		}
+		return password
+	}
+	return rest
+}

@@ -1,0 +1,68 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/credential"
+	"github.com/toolgate/toolgate/problem"
+)
+
+// authorize gets a credential that works now. Where there is none it refuses,
+// before the provider has heard of the call.
+func (g *Gateway) authorize(x *exchange) error {
+	if x.toolkit.Auth.PerUser {
+		grant, err := g.cfg.Credentials.Token(x.in.Context(), x.toolkit, x.key())
+		if err != nil {
+			return g.unauthorized(x, err)
+		}
+		// A token goes only where it was granted for, whatever the
+		// configuration says today.
+		if !slices.Contains(grant.Granted.Hosts, x.target.Scheme+"://"+x.target.Host) {
+			return g.unauthorized(x, &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved})
+		}
+		x.grant = grant
+	}
+	x.credential = credential.For(x.toolkit.Auth, x.grant.AccessToken)
+	return nil
+}
+
+// unauthorized turns a grant that cannot be used into auth_required with a link;
+// every other error stays what it is.
+func (g *Gateway) unauthorized(x *exchange, err error) error {
+	unusable, ok := errors.AsType[*connection.Unusable](err)
+	if !ok {
+		return err
+	}
+	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit)
+	if err != nil {
+		return err
+	}
+	name := x.toolkit.Name
+	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+" to connect, then try again.")
+	p.Status = g.cfg.AuthRequiredStatus
+	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: name}
+	p.User = x.caller.User
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason)}
+	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
+	return p
+}
+
+func why(name string, u *connection.Unusable) string {
+	switch u.Reason {
+	case connection.RefreshRejected, connection.NoRefreshToken:
+		return name + " was connected for this user, but the access has ended."
+	case connection.ProviderRejected:
+		return name + " does not accept this user's access any more."
+	case connection.GrantMoved:
+		return name + " was connected for this user in another configuration."
+	case connection.SwitchedOff:
+		return name + " is switched off for this user."
+	}
+	return name + " is not connected for this user."
+}

@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/credential"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// exchange is everything known about one request, filled from top to bottom: a
+// step may read what stands above its own lines.
+type exchange struct {
+	// begin
+	id    string
+	start time.Time
+	mount Mount
+	in    *http.Request // as the agent sent it; never changed
+	w     http.ResponseWriter
+	body  *replay // of in
+	step  string
+
+	interim interim // answers such as 103, on their way past
+
+	// identify
+	caller caller.Caller
+	agent  *Agent // nil where none is configured
+
+	// resolve
+	toolkit  *toolkit.Toolkit
+	upstream http.RoundTripper
+	target   *url.URL
+
+	// authorize
+	grant      connection.Connection // zero where the operator's key is used
+	credential credential.Credential
+
+	// send
+	answer  *http.Response
+	renewed bool // the token was refused and renewed on the way
+
+	outcome outcome
+}
+
+// begin starts an exchange.
+func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchange {
+	x := &exchange{id: rand.Text(), start: g.cfg.Now(), mount: m, in: r, w: w, body: newReplay(r)}
+	w.Header().Set("X-Toolgate-Request-Id", x.id)
+	return x
+}
+
+// key names the connection that the exchange uses.
+func (x *exchange) key() connection.Key {
+	return connection.Key{Tenant: x.caller.Tenant, User: x.caller.User, Toolkit: x.toolkit.ID}
+}

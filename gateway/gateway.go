@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gateway carries a request from an agent to a provider and the answer
+// back. serve.go tells the whole way; each step is a file of its name.
+//
+// The package is an http.Handler over http.RoundTrippers. It imports no Caddy, no
+// store and no policy engine: it names the few things it needs, over types of the
+// words, and whoever builds it brings them.
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Credentials give what a user has granted; *tokencache.Cache does.
+type Credentials interface {
+	// Token gives a connection whose access token works now. Errors are
+	// *connection.Unusable or *problem.Problem.
+	Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error)
+	// Renew gives one with another token than stale's, which was refused.
+	Renew(ctx context.Context, tk *toolkit.Toolkit, stale connection.Connection) (connection.Connection, error)
+	// Rejected notes that even a renewed token was refused, Worked that one was taken.
+	Rejected(ctx context.Context, conn connection.Connection, path string)
+	Worked(key connection.Key)
+}
+
+// Links make the addresses that users open to connect; *connect.Service does.
+type Links interface {
+	Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error)
+}
+
+// Link is what an agent shows to its user.
+type Link struct {
+	ConnectURL string
+	ExpiresAt  time.Time
+	StatusURL  string
+}
+
+// Audit keeps a record of what leaves. A line that cannot be written stops the request.
+type Audit interface {
+	Record(audit.Record) error
+}
+
+// Policy decides whether a call may be made now. Nil admits everything.
+type Policy interface {
+	// Admit returns nil or a *problem.Problem.
+	Admit(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, method string, target *url.URL) error
+}
+
+// Endpoint is a toolkit and the way to it.
+type Endpoint struct {
+	Toolkit *toolkit.Toolkit
+	// Upstream carries requests to the toolkit's hosts. It must not follow
+	// redirects, and must not unpack bodies.
+	Upstream http.RoundTripper
+}
+
+// Config makes a Gateway.
+type Config struct {
+	// Agents may call. Without any, only calls that surely come from this
+	// machine are served.
+	Agents []Agent
+	// Toolkits by their id.
+	Toolkits    map[string]Endpoint
+	Credentials Credentials
+	Links       Links
+	Audit       Audit
+	Policy      Policy // nil: everything is admitted
+	// AuthRequiredStatus is the HTTP status of auth_required. Zero: 403.
+	AuthRequiredStatus int
+	// Observe is told of every request when it has ended. Nil: nobody.
+	Observe func(Event)
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+// Gateway serves agents. It is safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	agents  agents
+	tunnels tunnels
+}
+
+// New makes a gateway.
+func New(cfg Config) *Gateway {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Gateway{cfg: cfg, agents: indexAgents(cfg.Agents)}
+}
+
+// Mount is how a site hands requests to the gateway.
+type Mount struct {
+	// Toolkit pins the site to one toolkit. "": each request selects its own.
+	Toolkit string
+}
+
+// At gives the handler for a mount.
+func (g *Gateway) At(m Mount) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, m) })
+}
+
+// ServeHTTP serves a mount that selects by request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, Mount{}) }
+
+// Close ends the upgraded connections that are still open, such as WebSockets.
+func (g *Gateway) Close() { g.tunnels.closeAll() }

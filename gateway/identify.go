@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/problem"
+)
+
+// identify finds out which agent calls and for which user.
+func (g *Gateway) identify(x *exchange) error {
+	if err := refuseBrowsers(x.in); err != nil {
+		return err
+	}
+	who, agent, err := g.who(x.in)
+	x.caller, x.agent = who, agent
+	return err
+}
+
+// Identify tells who calls, for handlers beside the data path that serve agents too.
+func (g *Gateway) Identify(r *http.Request) (caller.Caller, error) {
+	who, _, err := g.who(r)
+	return who, err
+}
+
+func (g *Gateway) who(r *http.Request) (caller.Caller, *Agent, error) {
+	if err := onceEach(r.Header); err != nil {
+		return caller.Caller{}, nil, err
+	}
+	if len(g.cfg.Agents) == 0 {
+		return localCaller(r)
+	}
+	agent, err := g.agents.prove(r.Header)
+	if err != nil {
+		return caller.Caller{}, nil, err
+	}
+	user, err := userOf(r.Header)
+	who := caller.Caller{Tenant: agent.Tenant, Agent: agent.Name, User: user}
+	if err != nil {
+		return who, agent, err
+	}
+	if !agent.actsFor(user) {
+		return who, agent, problem.New(problem.UserMismatch, "acts_for", "The agent "+agent.Name+" may not act for this user. The operator allows it with acts_for.")
+	}
+	return who, agent, nil
+}
+
+// identityHeaders may come once. net/http keeps both of two, and what reads the
+// other one behind or before us would see another user.
+var identityHeaders = [...]string{"X-Toolgate-Key", "Authorization", "X-Api-Key", "X-User-Id", "X-Toolkit", "X-Account"}
+
+func onceEach(h http.Header) error {
+	for _, name := range identityHeaders {
+		if len(h[name]) > 1 {
+			return problem.New(problem.DuplicateHeader, strings.ToLower(name), "The header "+name+" came more than once. Send it once.")
+		}
+	}
+	return nil
+}
+
+func userOf(h http.Header) (string, error) {
+	values, given := h["X-User-Id"]
+	if !given {
+		return "", problem.New(problem.UserRequired, "x-user-id", "Say for which user this call is: send the header X-User-Id.")
+	}
+	if !caller.ValidUser(values[0]) {
+		return "", problem.New(problem.InvalidUser, "x-user-id", "X-User-Id has to be one id of 1 to 256 printable ASCII characters, without spaces and commas.")
+	}
+	return values[0], nil
+}
+
+// localCaller serves where no agent is configured: only calls that surely come from
+// a program on this machine. A page in the user's browser can reach loopback too,
+// directly or by DNS rebinding, and so can a proxy for somebody far away; each of
+// them shows itself in one of these.
+func localCaller(r *http.Request) (caller.Caller, *Agent, error) {
+	who := caller.Caller{Tenant: caller.DefaultTenant, Agent: caller.LocalAgent}
+	switch {
+	case !loopbackAddr(r.RemoteAddr):
+		return who, nil, notLocal("peer", "it comes from another machine")
+	case !LoopbackHost(r.Host):
+		return who, nil, notLocal("host", "its Host is not this machine")
+	case r.Header["Origin"] != nil:
+		return who, nil, notLocal("origin", "it has an Origin, as a web page's call does")
+	case crossSite(r.Header.Get("Sec-Fetch-Site")):
+		return who, nil, notLocal("sec-fetch-site", "another web site makes it")
+	}
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+			return who, nil, notLocal(strings.ToLower(name), "the header "+name+" shows that a proxy passed it on")
+		}
+	}
+	user, err := userOf(r.Header)
+	who.User = user
+	return who, nil, err
+}
+
+func notLocal(rule, why string) *problem.Problem {
+	return problem.New(problem.NotLocal, rule, "No agent is configured, so the gateway serves only calls from this machine, and this is not surely one: "+why+". The operator configures an agent with a key to serve others.")
+}
+
+func crossSite(site string) bool { return site == "cross-site" || site == "same-site" }
+
+// refuseBrowsers keeps people from opening toolkit addresses: what a provider
+// answers there must never run as a page of the gateway's origin.
+func refuseBrowsers(r *http.Request) error {
+	if r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		return problem.New(problem.BrowserRequest, "sec-fetch-mode", "This address is for agents. A browser cannot open it.")
+	}
+	return nil
+}
+
+func loopbackAddr(remote string) bool {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return false
+	}
+	host, _, _ = strings.Cut(host, "%")
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// LoopbackHost reports whether a Host header or a URL's host names this machine.
+func LoopbackHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}

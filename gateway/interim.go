@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"maps"
+	"net/http"
+	"sync"
+
+	"github.com/toolgate/toolgate/credential"
+)
+
+// interim passes 1xx answers on. They arrive on the transport's goroutine, which
+// may still run after RoundTrip has given up, so they end under a lock before
+// anything else is written.
+type interim struct {
+	mu   sync.Mutex
+	over bool
+}
+
+// write sends one interim answer and leaves the header for the final one as it was.
+func (i *interim) write(w http.ResponseWriter, code int, header http.Header) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.over {
+		return
+	}
+	h := w.Header()
+	before := maps.Clone(h)
+	clear(h)
+	for name, values := range header {
+		if !credential.HopByHop(name) && !droppedHeaders[name] {
+			h[name] = values
+		}
+	}
+	w.WriteHeader(code)
+	clear(h)
+	maps.Copy(h, before)
+}
+
+// end keeps later ones from being written.
+func (i *interim) end() {
+	i.mu.Lock()
+	i.over = true
+	i.mu.Unlock()
+}

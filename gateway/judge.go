@@ -1,0 +1,36 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/problem"
+)
+
+// judge decides what the answer means for the connection, and keeps answers from
+// the agent that are about the gateway's dealings with the provider.
+func (g *Gateway) judge(x *exchange) error {
+	switch x.answer.StatusCode {
+	case http.StatusUnauthorized:
+		go discard(x.answer.Body)
+		if x.toolkit.Auth.PerUser {
+			// Even a new token was refused. That may be one endpoint's whim,
+			// so the connection stays as it is and is not refreshed for this
+			// again so soon.
+			g.cfg.Credentials.Rejected(x.in.Context(), x.grant, x.target.Path)
+			return g.unauthorized(x, &connection.Unusable{Status: x.grant.Status, Reason: connection.ProviderRejected})
+		}
+		// No user can mend the operator's key by connecting.
+		return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" does not accept the gateway's credential. The operator has to check it.")
+	case http.StatusProxyAuthRequired:
+		go discard(x.answer.Body)
+		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
+	}
+	if x.toolkit.Auth.PerUser {
+		g.cfg.Credentials.Worked(x.grant.Key)
+	}
+	return nil
+}

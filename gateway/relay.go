@@ -1,0 +1,202 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/toolgate/toolgate/credential"
+)
+
+// relay streams the provider's answer to the agent.
+func (g *Gateway) relay(x *exchange) {
+	x.interim.end()
+	if x.answer.StatusCode == http.StatusSwitchingProtocols {
+		g.tunnel(x)
+		return
+	}
+	defer x.answer.Body.Close()
+	x.writeHeader()
+	if err := x.copyBody(); err != nil {
+		x.outcome.err = err
+		if errors.Is(err, errCallerGone) {
+			return
+		}
+		// The answer is cut: the agent must see a broken body, never a clean
+		// end. What came so far goes out first, or it would see no header.
+		_ = http.NewResponseController(x.w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	x.writeTrailer()
+}
+
+// droppedHeaders are about the provider's site or its own login, not ours: a
+// cookie or HSTS from one provider would stick to every toolkit on this host.
+var droppedHeaders = map[string]bool{
+	"Set-Cookie": true, "Set-Cookie2": true, "Clear-Site-Data": true, "Strict-Transport-Security": true,
+	"Alt-Svc": true, "Www-Authenticate": true, "Public-Key-Pins": true, "Nel": true, "Report-To": true, "Reporting-Endpoints": true,
+}
+
+func (x *exchange) writeHeader() {
+	h, from := x.w.Header(), x.answer.Header
+	named := credential.ConnectionOptions(from)
+	secrets := x.credential.Secrets()
+	for name, values := range from {
+		if droppedHeaders[name] || credential.HopByHop(name) || named[name] {
+			continue
+		}
+		h[name] = masked(values, secrets)
+	}
+	if from["Content-Type"] == nil {
+		h["Content-Type"] = nil // keeps net/http from guessing one
+	}
+	if x.toolkit.Auth.PerUser {
+		h["Cache-Control"] = []string{private(from["Cache-Control"])}
+	}
+	for name := range x.answer.Trailer {
+		if !droppedHeaders[name] {
+			h.Add("Trailer", name)
+		}
+	}
+	x.closeIfUnread()
+	x.outcome.status = x.answer.StatusCode
+	x.w.WriteHeader(x.answer.StatusCode)
+}
+
+// private keeps shared caches from giving one user's answer to another.
+func private(values []string) string {
+	kept := []string{"private"}
+	for _, v := range values {
+		for directive := range strings.SplitSeq(v, ",") {
+			directive = strings.TrimSpace(directive)
+			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
+			if name != "" && name != "public" && name != "private" && name != "s-maxage" {
+				kept = append(kept, directive)
+			}
+		}
+	}
+	return strings.Join(kept, ", ")
+}
+
+// closeIfUnread ends the connection after an answer that comes before the upload's
+// end. The server would otherwise read the rest as if it were the next request's
+// business, at the same time as the transport.
+func (x *exchange) closeIfUnread() {
+	if x.in.ProtoMajor == 1 && x.body.unread() {
+		x.w.Header().Set("Connection", "close")
+	}
+}
+
+// copyBuffers are for the copies of bodies, 32 KiB each.
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// headerPatience is how long a header waits for the body's first bytes, so that
+// most answers leave in one packet.
+const headerPatience = 2 * time.Millisecond
+
+// copyBody copies as it comes: each piece is flushed unless it is known to be the
+// last, so that an event, a line or a byte arrives when it was sent.
+func (x *exchange) copyBody() error {
+	body := mask(x.answer.Body, x.answer.Header, x.credential.Secrets())
+	left := x.answer.ContentLength // -1: unknown
+	out := flusher{w: x.w, rc: http.NewResponseController(x.w)}
+	if left != 0 {
+		out.headerSoon(left)
+		defer out.stop()
+	}
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, err := body.Read(*buffer)
+		if n > 0 {
+			left -= int64(n)
+			x.outcome.bytes += int64(n)
+			if !out.write((*buffer)[:n], left == 0) {
+				return errCallerGone
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil && x.in.Context().Err() != nil:
+			return errCallerGone
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// flusher writes to the agent. Its lock is for the timer that flushes a header
+// whose body is slow to come.
+type flusher struct {
+	mu    sync.Mutex
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	timer *time.Timer
+}
+
+// headerSoon sends the header by itself if no body follows at once.
+func (f *flusher) headerSoon(length int64) {
+	if length < 0 {
+		_ = f.rc.Flush()
+		return
+	}
+	f.timer = time.AfterFunc(headerPatience, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.timer != nil {
+			_ = f.rc.Flush()
+		}
+	})
+}
+
+func (f *flusher) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopLocked()
+}
+
+func (f *flusher) stopLocked() {
+	if f.timer != nil {
+		f.timer.Stop()
+		f.timer = nil
+	}
+}
+
+func (f *flusher) write(p []byte, last bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopLocked()
+	if _, err := f.w.Write(p); err != nil {
+		return false
+	}
+	return last || f.rc.Flush() == nil
+}
+
+// writeTrailer sends the trailers, announced or not.
+func (x *exchange) writeTrailer() {
+	h := x.w.Header()
+	if len(x.answer.Trailer) == 0 {
+		return
+	}
+	announced := map[string]bool{}
+	for _, name := range h["Trailer"] {
+		announced[name] = true
+	}
+	secrets := x.credential.Secrets()
+	for name, values := range x.answer.Trailer {
+		switch {
+		case droppedHeaders[name]:
+		case announced[name]:
+			h[name] = masked(values, secrets)
+		default:
+			h[http.TrailerPrefix+name] = masked(values, secrets)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// resolve finds the toolkit and the address that the request is for.
+func (g *Gateway) resolve(x *exchange) error {
+	if err := plainRequest(x.in); err != nil {
+		return err
+	}
+	path := x.in.URL.EscapedPath()
+	id, rest, err := g.choose(x.mount, x.in.Header, path)
+	if err != nil {
+		return err
+	}
+	endpoint, known := g.cfg.Toolkits[id]
+	if !known {
+		return problem.New(problem.UnknownToolkit, "toolkit", "There is no toolkit "+quoted(id)+" here. Check the name in X-Toolkit or in the first segment of the path.")
+	}
+	x.toolkit, x.upstream = endpoint.Toolkit, endpoint.Upstream
+	if x.agent != nil && !x.agent.may(id) {
+		return problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+x.agent.Name+" may not use "+x.toolkit.Name+". The operator allows it with toolkits.")
+	}
+	if x.toolkit.Draft() {
+		p := problem.New(problem.ToolkitDraft, "draft", x.toolkit.Name+" is not set up yet. The operator has to configure: "+strings.Join(x.toolkit.Missing, ", ")+".")
+		return p
+	}
+	x.target, err = x.toolkit.Target(rest, x.in.URL.RawQuery)
+	switch {
+	case errors.Is(err, toolkit.ErrAlias):
+		return problem.New(problem.InvalidPath, "host_alias", x.toolkit.Name+" has no further host of this name.")
+	case err != nil:
+		return problem.New(problem.InvalidPath, "path", "The path has dot segments, backslashes or control characters, which servers read in different ways.")
+	}
+	return nil
+}
+
+// choose gives the toolkit's id and the path that is left. A path segment is cut
+// off only if it was what chose.
+func (g *Gateway) choose(m Mount, h http.Header, path string) (id, rest string, err error) {
+	named := h.Get("X-Toolkit")
+	if _, given := h["X-Toolkit"]; given && !toolkit.ValidID(named) {
+		return "", "", problem.New(problem.UnknownToolkit, "x-toolkit", "There is no toolkit "+quoted(named)+" here.")
+	}
+	segment, rest := firstSegment(path)
+	_, segmentIsToolkit := g.cfg.Toolkits[segment]
+	switch {
+	case m.Toolkit != "" && named != "" && named != m.Toolkit:
+		return "", "", ambiguous("This address is for the toolkit " + m.Toolkit + ", and X-Toolkit names another.")
+	case m.Toolkit != "":
+		return m.Toolkit, path, nil
+	case named != "" && segmentIsToolkit && segment != named:
+		return "", "", ambiguous("X-Toolkit and the first segment of the path name different toolkits.")
+	case named != "":
+		return named, path, nil
+	case segment == "":
+		return "", "", problem.New(problem.ToolkitRequired, "toolkit", "Say which toolkit this call is for: in the first segment of the path, or in the header X-Toolkit.")
+	default:
+		return segment, rest, nil
+	}
+}
+
+func ambiguous(detail string) *problem.Problem {
+	return problem.New(problem.AmbiguousToolkit, "selectors", detail)
+}
+
+// firstSegment splits "/github/user" into "github" and "/user".
+func firstSegment(escapedPath string) (segment, rest string) {
+	segment, rest, _ = strings.Cut(strings.TrimPrefix(escapedPath, "/"), "/")
+	return segment, "/" + rest
+}
+
+// plainRequest refuses forms of a request that are not for a gateway of this kind.
+func plainRequest(r *http.Request) error {
+	switch {
+	case r.Method == http.MethodTrace || r.Method == http.MethodConnect:
+		// TRACE would echo the credential; CONNECT asks for a tunnel.
+		p := problem.New(problem.MethodRefused, "method", "The gateway does not forward "+r.Method+".")
+		p.Allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+		return p
+	case r.URL.Host != "" || r.URL.Scheme != "" || r.URL.Opaque != "":
+		return problem.New(problem.BadRequest, "absolute_form", "Send the path alone in the request line: the gateway is not a forward proxy.")
+	case !strings.HasPrefix(r.URL.Path, "/"):
+		return problem.New(problem.InvalidPath, "path", "The path has to begin with a slash.")
+	}
+	return nil
+}
+
+// quoted shortens and cleans what an agent sent, for a sentence.
+func quoted(s string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '<' || r == '>' || r == ':' {
+			return -1
+		}
+		return r
+	}, s)
+	return `"` + clean[:min(len(clean), 64)] + `"`
+}

@@ -1,0 +1,137 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package oauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/secret"
+)
+
+// answer is a token endpoint's answer, read with an open mind: providers send
+// JSON as text/html, forms, numbers as strings, and errors with HTTP 200.
+type answer struct {
+	AccessToken  string     `json:"access_token"`
+	RefreshToken string     `json:"refresh_token"`
+	ExpiresIn    looseInt   `json:"expires_in"`
+	Scope        looseWords `json:"scope"`
+	Error        looseCode  `json:"error"`
+}
+
+// parseAnswer reads JSON or, failing that, a form. What cannot be read is empty.
+func parseAnswer(text []byte) answer {
+	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+	var a answer
+	if bytes.HasPrefix(text, []byte("{")) {
+		if json.Unmarshal(text, &a) != nil {
+			return answer{}
+		}
+		return a
+	}
+	form, err := url.ParseQuery(string(text))
+	if err != nil {
+		return answer{}
+	}
+	a = answer{AccessToken: form.Get("access_token"), RefreshToken: form.Get("refresh_token")}
+	a.ExpiresIn.parse(form.Get("expires_in"))
+	a.Scope = words(form.Get("scope"))
+	a.Error = looseCode(form.Get("error"))
+	return a
+}
+
+func (a answer) grant(now time.Time) Grant {
+	g := Grant{
+		AccessToken: secret.New(a.AccessToken), RefreshToken: secret.New(a.RefreshToken),
+		IssuedAt: now, Scopes: a.Scope,
+	}
+	if a.ExpiresIn > 0 {
+		g.ExpiresAt = now.Add(time.Duration(a.ExpiresIn) * time.Second)
+	}
+	return g
+}
+
+// errorCode is the provider's code, reduced to what is safe in a log.
+func (a answer) errorCode() string {
+	code := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return -1
+	}, string(a.Error))
+	return code[:min(len(code), 64)]
+}
+
+// looseInt reads 3600, 3600.5, "3600", "" and null; what cannot be read is 0. The
+// code that paid for this answer is burnt, so an odd lifetime must not lose it.
+type looseInt int64
+
+const tenYears = 10 * 365 * 24 * 3600
+
+// UnmarshalJSON never fails.
+func (n *looseInt) UnmarshalJSON(text []byte) error {
+	n.parse(strings.Trim(string(text), "\""))
+	return nil
+}
+
+func (n *looseInt) parse(text string) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || !(f > 0) {
+		return // missing, 0, negative, NaN: "the provider did not say"
+	}
+	*n = looseInt(min(f, tenYears))
+}
+
+// looseWords reads scopes as a string with spaces or commas, or as a list.
+type looseWords []string
+
+// UnmarshalJSON never fails.
+func (w *looseWords) UnmarshalJSON(text []byte) error {
+	var one string
+	var many []string
+	switch {
+	case json.Unmarshal(text, &one) == nil:
+		*w = words(one)
+	case json.Unmarshal(text, &many) == nil:
+		*w = many
+	}
+	return nil
+}
+
+func words(s string) looseWords {
+	fields := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' || r == '\n' })
+	if len(fields) == 0 {
+		return nil
+	}
+	return fields
+}
+
+// looseCode reads an error code that is a string or an object with one.
+type looseCode string
+
+// UnmarshalJSON never fails.
+func (c *looseCode) UnmarshalJSON(text []byte) error {
+	var code string
+	var object struct {
+		Code string `json:"code"`
+		Type string `json:"type"`
+	}
+	switch {
+	case string(text) == "null" || string(text) == "false":
+	case json.Unmarshal(text, &code) == nil:
+		*c = looseCode(code)
+	case json.Unmarshal(text, &object) == nil && object.Code+object.Type != "":
+		*c = looseCode(object.Code)
+		if object.Code == "" {
+			*c = looseCode(object.Type)
+		}
+	default:
+		*c = "unknown"
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/store"
+)
+
+// Load reads a connection. Only a record that is truly absent gives
+// connection.ErrNotConnected.
+func (v *Vault) Load(ctx context.Context, key connection.Key) (connection.Connection, error) {
+	d, err := v.Get(ctx, connectionName(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return connection.Connection{}, connection.ErrNotConnected
+	}
+	if err != nil {
+		return connection.Connection{}, fmt.Errorf("loading the %s connection: %w", key.Toolkit, err)
+	}
+	return decode(key, d)
+}
+
+// Save writes c if it still stands at c.Version in the store (0: not there), and
+// returns it with its new version. Otherwise the error wraps store.ErrConflict.
+func (v *Vault) Save(ctx context.Context, c connection.Connection) (connection.Connection, error) {
+	c.Version++
+	err := v.Put(ctx, Document{
+		Name: connectionName(c.Key), Plain: encode(c), Version: c.Version,
+		Index: []string{Name("user", c.Tenant, c.User), Name("toolkit", c.Toolkit)},
+	})
+	if err != nil {
+		return connection.Connection{}, fmt.Errorf("saving the %s connection: %w", c.Toolkit, err)
+	}
+	return c, nil
+}
+
+// Remove deletes c if it still stands at c.Version.
+func (v *Vault) Remove(ctx context.Context, c connection.Connection) error {
+	return v.Delete(ctx, connectionName(c.Key), c.Version)
+}
+
+func connectionName(k connection.Key) string {
+	return Name("connection", k.Tenant, k.User, k.Toolkit, k.Account)
+}
+
+// sealed is a connection's form on disk, version 1. Fields may be added; a change
+// of meaning takes a new version, which older gateways refuse with 503.
+type sealed struct {
+	Format       int       `json:"v"`
+	ID           string    `json:"id"`
+	Status       string    `json:"status"`
+	Reason       string    `json:"reason,omitempty"`
+	AccessToken  string    `json:"access_token,omitempty"`
+	RefreshToken string    `json:"refresh_token,omitempty"`
+	IssuedAt     time.Time `json:"issued_at,omitzero"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`
+	Scopes       []string  `json:"scopes,omitempty"`
+	Issuer       string    `json:"issuer,omitempty"`
+	ClientID     string    `json:"client_id,omitempty"`
+	Hosts        []string  `json:"hosts,omitempty"`
+	Intent       string    `json:"intent,omitempty"`
+	IntentSince  time.Time `json:"intent_since,omitzero"`
+	Account      string    `json:"account_label,omitempty"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+const format = 1
+
+// errFormat is 503 like an unreachable store, never "not connected".
+var errFormat = errors.New("the record is of a newer Toolgate or damaged")
+
+// encode is, with decode, the only place that reveals tokens in order to keep them.
+func encode(c connection.Connection) []byte {
+	s := sealed{
+		Format: format, ID: c.ID, Status: string(c.Status), Reason: string(c.Reason),
+		AccessToken: c.AccessToken.Reveal(), RefreshToken: c.RefreshToken.Reveal(),
+		IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(), Scopes: c.Scopes,
+		Issuer: c.Granted.Issuer, ClientID: c.Granted.ClientID, Hosts: c.Granted.Hosts,
+		Account: c.AccountLabel, CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
+	}
+	if c.Intent != nil {
+		s.Intent, s.IntentSince = c.Intent.ID, c.Intent.Since.UTC()
+	}
+	text, _ := json.Marshal(s) // strings and times only: cannot fail
+	return text
+}
+
+func decode(key connection.Key, d Document) (connection.Connection, error) {
+	var s sealed
+	if err := json.Unmarshal(d.Plain, &s); err != nil || s.Format != format {
+		// The JSON error is dropped: it would quote the token.
+		return connection.Connection{}, fmt.Errorf("reading the %s connection: %w", key.Toolkit, errFormat)
+	}
+	c := connection.Connection{
+		Key: key, ID: s.ID, Version: d.Version, Status: connection.Status(s.Status), Reason: connection.Reason(s.Reason),
+		AccessToken: secret.New(s.AccessToken), RefreshToken: secret.New(s.RefreshToken),
+		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, Scopes: s.Scopes,
+		Granted:      connection.Grantee{Issuer: s.Issuer, ClientID: s.ClientID, Hosts: s.Hosts},
+		AccountLabel: s.Account, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+	if s.Intent != "" {
+		c.Intent = &connection.Intent{ID: s.Intent, Since: s.IntentSince}
+	}
+	return c, nil
+}

@@ -1,0 +1,95 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package vault turns records into sealed bytes and back. It stands between the
+// stores, which see no plaintext, and everything else, which sees no ciphertext.
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store"
+)
+
+// Vault keeps sealed documents in a store. A document opens only under the name
+// it was sealed for: who can write to the store cannot move one user's token
+// into another user's record.
+type Vault struct {
+	store store.Store
+	ring  *seal.Ring
+}
+
+// New makes a vault. It touches neither store nor disk.
+func New(s store.Store, ring *seal.Ring) *Vault { return &Vault{s, ring} }
+
+// Document is one record in the clear.
+type Document struct {
+	Name    string
+	Plain   []byte
+	Version uint64 // as in [store.Record]
+	Expires time.Time
+	Index   []string
+}
+
+// Get reads a document. The error wraps store.ErrNotFound, store.ErrUnavailable or
+// one of package seal's.
+func (v *Vault) Get(ctx context.Context, name string) (Document, error) {
+	r, err := v.store.Get(ctx, name)
+	if err != nil {
+		return Document{}, err
+	}
+	return v.open(r)
+}
+
+func (v *Vault) open(r store.Record) (Document, error) {
+	plain, err := v.ring.Open(r.Value, r.Key)
+	if err != nil {
+		return Document{}, fmt.Errorf("opening a record: %w", err)
+	}
+	return Document{r.Key, plain, r.Version, r.Expires, r.Index}, nil
+}
+
+// Put writes a document, as [store.Store] does.
+func (v *Vault) Put(ctx context.Context, d Document) error {
+	return v.store.Put(ctx, store.Record{Key: d.Name, Value: v.ring.Seal(d.Plain, d.Name), Version: d.Version, Expires: d.Expires, Index: d.Index})
+}
+
+// Delete removes a document that stands at version.
+func (v *Vault) Delete(ctx context.Context, name string, version uint64) error {
+	return v.store.Delete(ctx, name, version)
+}
+
+// Lease is the store's.
+func (v *Vault) Lease(ctx context.Context, name string, ttl time.Duration) (store.Lease, error) {
+	return v.store.Lease(ctx, name, ttl)
+}
+
+// Name joins parts to a record's name. No part can reach into the next one.
+func Name(parts ...string) string {
+	escaped := make([]string, len(parts))
+	for i, p := range parts {
+		escaped[i] = url.PathEscape(p)
+	}
+	return strings.Join(escaped, "/")
+}
+
+// Problem turns an error of the vault into the refusal that it deserves: 503 in
+// every case. None of them says anything about what the user has granted, so none
+// may ever send a user to connect again.
+func Problem(err error) error {
+	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
+		p := problem.New(problem.KeyMissing, "encryption_key", "A record was sealed with encryption key "+missing.ID+", which the gateway does not have. The operator has to add it to encryption_key.")
+		p.RetryAfter = time.Minute
+		return p.Because(err)
+	}
+	p := problem.New(problem.StorageUnavailable, "store", "The gateway cannot read or write its store at the moment. The connection is not lost; try again later.")
+	p.RetryAfter = 5 * time.Second
+	return p.Because(err)
+}

@@ -1,0 +1,249 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package toolkit
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/secret"
+)
+
+// Definition is a toolkit as people write it, in a file of the catalogue or in
+// the configuration. What is empty is "not said".
+type Definition struct {
+	ID      string            `json:"id"`
+	Name    string            `json:"name,omitempty"`
+	BaseURL string            `json:"base_url,omitempty"`
+	Hosts   map[string]string `json:"hosts,omitempty"`   // alias → URL
+	Headers map[string]string `json:"headers,omitempty"` // sent on each request
+	Auth    AuthDefinition    `json:"auth,omitzero"`
+	OAuth   OAuthDefinition   `json:"oauth2,omitzero"`
+
+	Identity *Identity `json:"identity,omitempty"`
+	// HelpURL is where an operator registers a client or finds a key.
+	HelpURL string `json:"help_url,omitempty"`
+	// Sources say where the facts of this file are from.
+	Sources []string `json:"sources,omitempty"`
+
+	Timeout   time.Duration `json:"-"`
+	MaxReplay int64         `json:"-"`
+}
+
+// AuthDefinition says where the credential goes.
+type AuthDefinition struct {
+	Kind    Kind    `json:"kind,omitempty"`
+	PerUser bool    `json:"per_user,omitempty"`
+	Header  string  `json:"header,omitempty"`
+	Prefix  *string `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
+	Query   string  `json:"query,omitempty"`
+
+	Key      secret.String `json:"-"`
+	Username string        `json:"-"`
+	Password secret.String `json:"-"`
+}
+
+// OAuthDefinition is the provider's part of an OAuth client and, from the
+// configuration, the operator's.
+type OAuthDefinition struct {
+	Issuer          string            `json:"issuer,omitempty"`
+	AuthorizeURL    string            `json:"authorize_url,omitempty"`
+	TokenURL        string            `json:"token_url,omitempty"`
+	RevokeURL       string            `json:"revoke_url,omitempty"`
+	AuthStyle       AuthStyle         `json:"auth_style,omitempty"`
+	ScopeSeparator  string            `json:"scope_separator,omitempty"`
+	AuthorizeParams map[string]string `json:"authorize_params,omitempty"`
+
+	ClientID      string        `json:"-"`
+	ClientSecret  secret.String `json:"-"`
+	Scopes        []string      `json:"-"`
+	RefreshBuffer time.Duration `json:"-"`
+}
+
+// Over gives d with everything that over says in its place.
+func (d Definition) Over(over Definition) Definition {
+	d.ID = cmp.Or(over.ID, d.ID)
+	d.Name = cmp.Or(over.Name, d.Name)
+	d.BaseURL = cmp.Or(over.BaseURL, d.BaseURL)
+	d.Hosts = merged(d.Hosts, over.Hosts)
+	d.Headers = merged(d.Headers, over.Headers)
+	d.Auth = d.Auth.over(over.Auth)
+	d.OAuth = d.OAuth.over(over.OAuth)
+	d.Identity = cmp.Or(over.Identity, d.Identity)
+	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
+	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
+	return d
+}
+
+func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
+	if over.Kind != "" && over.Kind != a.Kind {
+		return over // another way of authenticating shares nothing with this one
+	}
+	a.PerUser = a.PerUser || over.PerUser
+	if over.Header != "" || over.Query != "" {
+		a.Header, a.Query, a.Prefix = over.Header, over.Query, nil
+	}
+	a.Prefix = cmp.Or(over.Prefix, a.Prefix)
+	a.Key, a.Username, a.Password = over.Key, over.Username, over.Password
+	return a
+}
+
+func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
+	over.Issuer = cmp.Or(over.Issuer, o.Issuer)
+	over.AuthorizeURL = cmp.Or(over.AuthorizeURL, o.AuthorizeURL)
+	over.TokenURL = cmp.Or(over.TokenURL, o.TokenURL)
+	over.RevokeURL = cmp.Or(over.RevokeURL, o.RevokeURL)
+	over.AuthStyle = cmp.Or(over.AuthStyle, o.AuthStyle)
+	over.ScopeSeparator = cmp.Or(over.ScopeSeparator, o.ScopeSeparator)
+	over.AuthorizeParams = merged(o.AuthorizeParams, over.AuthorizeParams)
+	return over
+}
+
+func canonical(headers map[string]string) map[string]string {
+	all := make(map[string]string, len(headers))
+	for name, value := range headers {
+		all[textproto.CanonicalMIMEHeaderKey(name)] = value
+	}
+	return all
+}
+
+func merged(base, over map[string]string) map[string]string {
+	if len(base)+len(over) == 0 {
+		return nil
+	}
+	all := maps.Clone(base)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, over)
+	return all
+}
+
+// Toolkit checks d and completes it. An error is a mistake in what was written;
+// what is merely not there yet stands in the result's Missing.
+func (d Definition) Toolkit() (*Toolkit, error) {
+	if !ValidID(d.ID) {
+		return nil, fmt.Errorf("%q cannot be a toolkit's name: lower case letters, digits, _ and - only, a letter or digit first, at most 64; and not one of %s", d.ID, strings.Join(Reserved, ", "))
+	}
+	if d.BaseURL == "" {
+		return nil, fmt.Errorf("the catalogue does not know %q, so it needs a base_url", d.ID)
+	}
+	base, err := parseURL("base_url", d.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	t := &Toolkit{
+		ID: d.ID, Name: cmp.Or(d.Name, d.ID), BaseURL: base, Aliases: map[string]*url.URL{}, Headers: canonical(d.Headers),
+		Identity: d.Identity, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
+	}
+	for alias, text := range d.Hosts {
+		if t.Aliases[alias], err = parseURL("host "+alias, text); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.auth(t); err != nil {
+		return nil, err
+	}
+	slices.Sort(t.Missing)
+	return t, nil
+}
+
+func (d Definition) auth(t *Toolkit) error {
+	a := d.Auth
+	t.Auth = Auth{Kind: a.Kind, PerUser: a.PerUser, Header: a.Header, Query: a.Query, Key: a.Key, Username: a.Username, Password: a.Password}
+	if t.Auth.Header == "" && t.Auth.Query == "" {
+		t.Auth.Header = "Authorization"
+	}
+	switch {
+	case a.Prefix != nil:
+		t.Auth.Prefix = *a.Prefix
+	case strings.EqualFold(t.Auth.Header, "Authorization") && a.Kind != Basic:
+		t.Auth.Prefix = "Bearer "
+	}
+	switch a.Kind {
+	case NoAuth:
+		return nil
+	case APIKey:
+		t.require("api_key", a.PerUser || !a.Key.IsZero())
+		return nil
+	case Basic:
+		t.require("username", a.PerUser || a.Username != "")
+		t.require("password", a.PerUser || !a.Password.IsZero())
+		return nil
+	case OAuth:
+		t.Auth.PerUser = true
+		return d.oauth(t)
+	case "":
+		return fmt.Errorf("toolkit %s does not say how it authenticates: oauth2, api_key, basic or no_auth", d.ID)
+	default:
+		return fmt.Errorf("%q is not a kind of authentication: oauth2, api_key, basic, none", a.Kind)
+	}
+}
+
+func (d Definition) oauth(t *Toolkit) error {
+	o := d.OAuth
+	for _, e := range []struct{ name, text string }{{"authorize_url", o.AuthorizeURL}, {"token_url", o.TokenURL}} {
+		if e.text == "" {
+			return fmt.Errorf("toolkit %s needs an %s in its oauth2 block", d.ID, e.name)
+		}
+	}
+	for _, e := range []struct{ name, text string }{{"authorize_url", o.AuthorizeURL}, {"token_url", o.TokenURL}, {"revoke_url", o.RevokeURL}} {
+		if _, err := parseEndpoint(e.name, e.text); err != nil {
+			return err
+		}
+	}
+	t.OAuth = &OAuth2{
+		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RevokeURL: o.RevokeURL,
+		AuthStyle: cmp.Or(o.AuthStyle, StyleBasic), ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes,
+		ScopeSeparator: cmp.Or(o.ScopeSeparator, " "), AuthorizeParams: o.AuthorizeParams, RefreshBuffer: o.RefreshBuffer,
+	}
+	switch t.OAuth.AuthStyle {
+	case StyleBasic, StyleBody:
+		t.require("client_secret", !o.ClientSecret.IsZero())
+	case StyleNone:
+	default:
+		return fmt.Errorf("%q is not an auth_style: basic, body, none", o.AuthStyle)
+	}
+	t.require("client_id", o.ClientID != "")
+	return nil
+}
+
+func (t *Toolkit) require(setting string, there bool) {
+	if !there {
+		t.Missing = append(t.Missing, setting)
+	}
+}
+
+// parseURL takes the address of a host that credentials go to.
+func parseURL(setting, text string) (*url.URL, error) {
+	u, err := parseEndpoint(setting, text)
+	if err == nil && u.RawQuery != "" {
+		err = fmt.Errorf("%s %q: an address without a query, please", setting, text)
+	}
+	return u, err
+}
+
+func parseEndpoint(setting, text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s %q is not a URL", setting, text)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return nil, fmt.Errorf("%s %q: an address with https:// (or http://) and a host, please", setting, text)
+	case u.User != nil:
+		return nil, fmt.Errorf("%s: an address without user name and password, please", setting) // text would quote them
+	case u.Fragment != "":
+		return nil, fmt.Errorf("%s %q: an address without a fragment, please", setting, text)
+	}
+	return u, nil
+}

@@ -1,0 +1,133 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package toolkit is what is known of each provider's API: its hosts, its way of
+// authenticating, its OAuth endpoints, its quirks. It is data and knows no code:
+// nothing here branches on a provider's name.
+package toolkit
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/toolgate/toolgate/secret"
+)
+
+// Kind is a way of authenticating.
+type Kind string
+
+// The kinds of authentication.
+const (
+	OAuth  Kind = "oauth2"  // each user connects an account
+	APIKey Kind = "api_key" // one key, in a header or a query parameter
+	Basic  Kind = "basic"   // user name and password (RFC 7617)
+	NoAuth Kind = "none"    // nothing is put on
+)
+
+// Toolkit is one provider API that can be reached. It is complete and checked;
+// a [Definition] is what people write.
+type Toolkit struct {
+	ID   string
+	Name string // for people, such as "GitHub"
+	// BaseURL is where the toolkit's paths begin: scheme, host, maybe a path.
+	BaseURL *url.URL
+	// Aliases are further hosts of the toolkit, by the name after "~".
+	Aliases map[string]*url.URL
+	// Headers are sent on each request, such as a required API version.
+	Headers map[string]string
+
+	Auth     Auth
+	OAuth    *OAuth2   // for Kind OAuth
+	Identity *Identity // nil: the account cannot be named
+
+	// Timeout bounds the wait for the response's header. Zero: 60 seconds.
+	Timeout time.Duration
+	// MaxReplay is how many bytes of an upload are kept so that it can be sent
+	// again after a 401. Zero: [DefaultMaxReplay]; negative: none.
+	MaxReplay int64
+
+	// Missing names the settings without which the toolkit cannot work. While
+	// there are any, it is a draft.
+	Missing []string
+}
+
+// DefaultMaxReplay is 1 MiB.
+const DefaultMaxReplay = 1 << 20
+
+// Auth says where the credential goes on a request.
+type Auth struct {
+	Kind Kind
+	// PerUser: each user has an own credential. Always so for OAuth.
+	PerUser bool
+	Header  string // "Authorization" unless Query is set
+	Prefix  string // put before the secret as it is, such as "Bearer "
+	Query   string // the query parameter instead of a header
+
+	Key      secret.String // the operator's own, for APIKey
+	Username string        // the operator's own, for Basic
+	Password secret.String
+}
+
+// OAuth2 is a client that is registered with a provider.
+type OAuth2 struct {
+	// Issuer is compared with the callback's iss (RFC 9207). "": not known.
+	Issuer       string
+	AuthorizeURL string
+	TokenURL     string
+	RevokeURL    string // "": the provider has none
+	// AuthStyle is how the client proves itself at the token endpoint.
+	AuthStyle    AuthStyle
+	ClientID     string
+	ClientSecret secret.String
+	Scopes       []string
+	// ScopeSeparator joins scopes in the authorize request; a space unless set.
+	ScopeSeparator string
+	// AuthorizeParams are added to the authorize URL, such as access_type=offline.
+	AuthorizeParams map[string]string
+	// RefreshBuffer is how long before the end of its life a token is renewed.
+	// Zero: the smaller of 5 minutes and a share of the lifetime.
+	RefreshBuffer time.Duration
+}
+
+// AuthStyle is how an OAuth client proves itself (RFC 6749 §2.3.1). It is always
+// explicit: trying one style after the other sends a code or a refresh token
+// twice, and providers that detect reuse then end the grant.
+type AuthStyle string
+
+// The styles.
+const (
+	StyleBasic AuthStyle = "basic" // HTTP Basic, id and secret form-encoded first
+	StyleBody  AuthStyle = "body"  // client_id and client_secret in the form
+	StyleNone  AuthStyle = "none"  // a public client: client_id in the form, no secret
+)
+
+// Identity is the call that tells which account was connected.
+type Identity struct {
+	Path  string // below BaseURL
+	Field string // of the JSON answer; dots go deeper
+}
+
+// Draft reports whether something is missing.
+func (t *Toolkit) Draft() bool { return len(t.Missing) > 0 }
+
+// Origins are the scheme://host[:port] of every address of the toolkit, sorted:
+// the only ones that its credential may be sent to.
+func (t *Toolkit) Origins() []string {
+	origins := []string{origin(t.BaseURL)}
+	for _, u := range t.Aliases {
+		origins = append(origins, origin(u))
+	}
+	slices.Sort(origins)
+	return slices.Compact(origins)
+}
+
+// Grantor names who grants: the issuer or, where none is known, the token endpoint.
+func (o *OAuth2) Grantor() string {
+	if o.Issuer != "" {
+		return o.Issuer
+	}
+	return o.TokenURL
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
