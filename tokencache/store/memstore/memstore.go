@@ -101,7 +101,7 @@ func (s *Store) List(ctx context.Context, term, after string, limit int) ([]stor
 	defer s.mu.Unlock()
 	var found []store.Record
 	for key, r := range s.records {
-		if key >= after && slices.Contains(r.Index, term) && !r.Past(s.now()) {
+		if key > after && slices.Contains(r.Index, term) && !r.Past(s.now()) {
 			found = append(found, r.Clone())
 		}
 	}

@@ -123,6 +123,9 @@ func pages(b *bench, term string, limit int) (all []string) {
 		if len(page) > limit {
 			b.Fatalf("a page of %d records, the limit is %d", len(page), limit)
 		}
+		if limit > 0 && len(page) == limit && page[0] <= after {
+			b.Fatalf("the page after %q begins with %q", after, page[0])
+		}
 		all = append(all, page...)
 		if len(page) < limit {
 			return all

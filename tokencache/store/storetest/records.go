@@ -208,6 +208,9 @@ func sweepAll(b *bench) (all int) {
 		if n < limit {
 			return all
 		}
+		if all > 1000 {
+			b.Fatal("Sweep finds more and more to remove")
+		}
 	}
 }
 
