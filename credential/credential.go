@@ -30,7 +30,11 @@ func For(auth toolkit.Auth, token secret.String) Credential {
 		return None{}
 	}
 	if auth.Kind == toolkit.Basic {
-		return NewBasic(auth.Username, auth.Password)
+		username, password := auth.Username, auth.Password.Reveal()
+		if auth.PerUser { // a user's is kept as it is encoded: "name:password"
+			username, password, _ = strings.Cut(token.Reveal(), ":")
+		}
+		return NewBasic(username, secret.New(password))
 	}
 	if !auth.PerUser {
 		token = auth.Key
@@ -94,24 +98,53 @@ func (c Query) Secrets() []string {
 }
 
 // without takes the agent's own spellings of name out of a raw query: a provider
-// that reads the first of two would otherwise use the agent's.
+// that reads the first of two would otherwise use the agent's. All else stays as it
+// is, byte for byte.
 func without(rawQuery, name string) string {
-	if rawQuery == "" {
+	return dropped(rawQuery, "&", func(pair string) string {
+		// Some servers also split at ";", to others it is part of the value.
+		return dropped(pair, ";", func(part string) string {
+			if names(part, name) {
+				return ""
+			}
+			return part
+		})
+	})
+}
+
+// dropped cuts s, and joins again what edit leaves of the pieces.
+func dropped(s, sep string, edit func(string) string) string {
+	if s == "" {
 		return ""
 	}
 	kept := make([]string, 0, 8)
-	// Some servers also split at ";".
-	for pair := range strings.FieldsFuncSeq(rawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
-		key, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(key); err != nil || decoded != name {
-			kept = append(kept, pair)
+	for piece := range strings.SplitSeq(s, sep) {
+		if left := edit(piece); left != "" || piece == "" {
+			kept = append(kept, left)
 		}
 	}
-	return strings.Join(kept, "&")
+	return strings.Join(kept, sep)
 }
+
+// names reports whether a server may take the pair for the parameter: some ignore
+// case, some spaces around a name.
+func names(pair, name string) bool {
+	key, _, _ := strings.Cut(pair, "=")
+	decoded, err := url.QueryUnescape(key)
+	return err == nil && strings.EqualFold(strings.TrimSpace(decoded), name)
+}
+
+// basic is a header that hides a second secret.
+type basic struct {
+	Header
+	password secret.String
+}
+
+// Secrets gives the password too: who can read a credential back may decode it first.
+func (c basic) Secrets() []string { return append(c.Header.Secrets(), c.password.Reveal()) }
 
 // NewBasic is user name and password (RFC 7617).
 func NewBasic(username string, password secret.String) Credential {
 	encoded := base64.StdEncoding.EncodeToString([]byte(username + ":" + password.Reveal()))
-	return Header{Name: "Authorization", Prefix: "Basic ", Secret: secret.New(encoded)}
+	return basic{Header{Name: "Authorization", Prefix: "Basic ", Secret: secret.New(encoded)}, password}
 }

@@ -15,10 +15,11 @@ var stripped = map[string]bool{
 	"X-Api-Key": true, "X-Toolgate-Key": true,
 	// Who the agent acts for, and on what.
 	"X-User-Id": true, "X-Toolkit": true, "X-Account": true, "X-Tenant": true,
-	// Where the call came from: the provider has no business with the operator's network.
-	"Forwarded": true, "Via": true, "X-Real-Ip": true, "True-Client-Ip": true, "Cf-Connecting-Ip": true, "X-Client-Ip": true,
+	// Another address than the one that was checked, to some frameworks.
+	"X-Original-Url": true, "X-Rewrite-Url": true,
 	// Trace ids join calls of different users at a third party.
 	"Traceparent": true, "Tracestate": true, "Baggage": true, "B3": true, "Uber-Trace-Id": true, "X-Amzn-Trace-Id": true,
+	"Sentry-Trace": true, "X-Cloud-Trace-Context": true,
 	// Hop by hop (RFC 9110 §7.6.1). Te, Upgrade and Connection are dealt with apart.
 	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
 	"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true,
@@ -26,7 +27,26 @@ var stripped = map[string]bool{
 	"Http2-Settings": true,
 }
 
-var strippedPrefixes = []string{"X-Forwarded-", "X-Toolgate-", "X-B3-"}
+// TellsOrigin reports whether a request header, in canonical form, says where a
+// call came from, as proxies do. The provider has no business with the operator's
+// network.
+func TellsOrigin(name string) bool {
+	switch name {
+	case "Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded")
+}
+
+// Withheld reports whether a request header or trailer, in canonical form, never
+// reaches a provider.
+func Withheld(name string) bool {
+	if strings.ContainsAny(name, "_.") {
+		// CGI and its heirs read X_User_Id as X-User-Id.
+		name = http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+	}
+	return stripped[name] || strings.HasPrefix(name, "X-") && (strings.HasPrefix(name, "X-Toolgate-") || strings.HasPrefix(name, "X-B3-")) || TellsOrigin(name)
+}
 
 // Clean copies the request headers that may go to the provider. What the
 // Connection header names is dropped as well, and since the credential is put on
@@ -36,7 +56,7 @@ func Clean(in http.Header) http.Header {
 	out := make(http.Header, len(in)+2)
 	values := make([]string, 0, len(in)+2) // one allocation for all values
 	for name, vv := range in {
-		if stripped[name] || named[name] || hasPrefix(name) {
+		if named[name] || Withheld(name) {
 			continue
 		}
 		start := len(values)
@@ -108,15 +128,6 @@ func hasToken(values []string, token string) bool {
 			if strings.EqualFold(strings.TrimSpace(t), token) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func hasPrefix(name string) bool {
-	for _, p := range strippedPrefixes {
-		if strings.HasPrefix(name, p) {
-			return true
 		}
 	}
 	return false

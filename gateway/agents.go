@@ -61,7 +61,8 @@ func (a agents) find(key string) *Agent { return a[sha256.Sum256([]byte(key))] }
 func (a agents) prove(h http.Header) (*Agent, error) {
 	var agent *Agent
 	proven, meant := false, false
-	for i, proof := range [...]string{h.Get("X-Toolgate-Key"), bareKey(h.Get("Authorization")), h.Get("X-Api-Key")} {
+	key, user := sdkKey(h.Get("Authorization"))
+	for i, proof := range [...]string{h.Get("X-Toolgate-Key"), key, user, h.Get("X-Api-Key")} {
 		if proof == "" {
 			continue
 		}
@@ -82,27 +83,18 @@ func (a agents) prove(h http.Header) (*Agent, error) {
 	return nil, p
 }
 
-// bareKey takes the key out of an Authorization header, in the ways that SDKs put
-// their API key there: Bearer, token, the password or user name of Basic, or bare.
-func bareKey(authorization string) string {
+// sdkKey takes the key out of an Authorization header, in the ways that SDKs put
+// their API key there: Bearer, token, bare, or one half of Basic. Which half is the
+// provider's habit, and the other one is empty, a word such as "api", or an "x".
+func sdkKey(authorization string) (key, basicUser string) {
 	scheme, rest, spaced := strings.Cut(authorization, " ")
 	if !spaced {
-		return authorization
+		return authorization, ""
 	}
-	rest = strings.TrimSpace(rest)
-	switch strings.ToLower(scheme) {
-	case "bearer", "token":
-		return rest
-	case "basic":
+	if strings.EqualFold(scheme, "Basic") {
 		r := http.Request{Header: http.Header{"Authorization": {authorization}}}
-		user, password, ok := r.BasicAuth()
-		if !ok {
-			return ""
-		}
-		if password == "" {
-			return user // Stripe's clients put the key there
-		}
-		return password
+		user, password, _ := r.BasicAuth()
+		return password, user
 	}
-	return rest
+	return strings.TrimSpace(rest), ""
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/secret"
 )
 
 // authorize gets a credential that works now. Where there is none it refuses,
@@ -21,15 +22,33 @@ func (g *Gateway) authorize(x *exchange) error {
 		if err != nil {
 			return g.unauthorized(x, err)
 		}
-		// A token goes only where it was granted for, whatever the
-		// configuration says today.
-		if !slices.Contains(grant.Granted.Hosts, x.target.Scheme+"://"+x.target.Host) {
-			return g.unauthorized(x, &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved})
+		if err := x.use(grant); err != nil {
+			return g.unauthorized(x, err)
 		}
-		x.grant = grant
+		return nil
 	}
-	x.credential = credential.For(x.toolkit.Auth, x.grant.AccessToken)
+	x.put(credential.For(x.toolkit.Auth, secret.String{}))
 	return nil
+}
+
+// use makes a grant the one that is used. A token goes only where it was granted
+// for, whatever the configuration says today.
+func (x *exchange) use(grant connection.Connection) error {
+	if !slices.Contains(grant.Granted.Hosts, x.target.Scheme+"://"+x.target.Host) {
+		return &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved}
+	}
+	x.grant = grant
+	x.put(credential.For(x.toolkit.Auth, grant.AccessToken))
+	return nil
+}
+
+func (x *exchange) put(c credential.Credential) {
+	x.credential = c
+	for _, s := range c.Secrets() {
+		if s != "" {
+			x.secrets = append(x.secrets, s)
+		}
+	}
 }
 
 // unauthorized turns a grant that cannot be used into auth_required with a link;

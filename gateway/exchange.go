@@ -27,6 +27,8 @@ type exchange struct {
 	body  *replay // of in
 	step  string
 
+	trailer []string // names that in announces and that may go on
+
 	interim interim // answers such as 103, on their way past
 
 	// identify
@@ -41,6 +43,7 @@ type exchange struct {
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used
 	credential credential.Credential
+	secrets    []string // of credential
 
 	// send
 	answer  *http.Response
@@ -52,6 +55,12 @@ type exchange struct {
 // begin starts an exchange.
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchange {
 	x := &exchange{id: rand.Text(), start: g.cfg.Now(), mount: m, in: r, w: w, body: newReplay(r)}
+	// Now, because the server writes to the map while it reads the body.
+	for name := range r.Trailer {
+		if !credential.Withheld(name) {
+			x.trailer = append(x.trailer, name)
+		}
+	}
 	w.Header().Set("X-Toolgate-Request-Id", x.id)
 	return x
 }

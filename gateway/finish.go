@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"math"
 	"net/http"
 	"time"
 
@@ -17,6 +18,7 @@ type outcome struct {
 	code   problem.Code // "" where the provider's answer was relayed
 	rule   string
 	bytes  int64
+	cut    bool // the answer broke off
 	err    error
 }
 
@@ -34,7 +36,7 @@ type Event struct {
 	Renewed   bool // a 401 was mended on the way
 	Bytes     int64
 	Took      time.Duration
-	Err       error // for the operator; never shown to an agent
+	Err       error // what lies behind, if anything does; never shown to an agent
 }
 
 // finish tells the observers. It runs however the request ends, also when relay
@@ -57,12 +59,35 @@ func (g *Gateway) finish(x *exchange) {
 }
 
 // handBack gives the request's body back to the server. The transport may still be
-// reading it after an early answer; a deadline in the past ends that read, so that
-// a client that sends slowly does not hold the handler.
+// reading it after an early answer.
 func (x *exchange) handBack() {
-	if x.body.empty() || !x.body.unread() {
+	if x.body.empty() {
 		return
 	}
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
 	x.body.retire()
+	if x.body.unread() {
+		x.endUpload()
+	}
+	x.body.wait()
+}
+
+// lingerTime is how long an upload is read on after its answer: about a round trip
+// around the planet.
+const lingerTime = 300 * time.Millisecond
+
+// endUpload ends an upload that was answered before its end, by a deadline, so that
+// a client that sends slowly does not hold the handler. On HTTP/1 it first reads on
+// a little: a connection that is closed over unread bytes is reset, and the reset
+// can overtake the answer (RFC 9112 §9.6). The server does the same where it finds
+// its own body in the request, but Caddy puts another one in.
+func (x *exchange) endUpload() {
+	rc := http.NewResponseController(x.w)
+	if x.in.ProtoMajor != 1 || x.outcome.cut || x.in.Header["Expect"] != nil && x.body.untouched() {
+		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		return
+	}
+	_ = rc.Flush()
+	if rc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		x.body.drain(math.MaxInt64)
+	}
 }

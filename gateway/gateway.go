@@ -98,12 +98,6 @@ func New(cfg Config) *Gateway {
 	return &Gateway{cfg: cfg, agents: indexAgents(cfg.Agents)}
 }
 
-// Mount is how a site hands requests to the gateway.
-type Mount struct {
-	// Toolkit pins the site to one toolkit. "": each request selects its own.
-	Toolkit string
-}
-
 // At gives the handler for a mount.
 func (g *Gateway) At(m Mount) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, m) })

@@ -6,9 +6,11 @@ package gateway
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
 )
 
@@ -87,11 +89,11 @@ func localCaller(r *http.Request) (caller.Caller, *Agent, error) {
 		return who, nil, notLocal("host", "its Host is not this machine")
 	case r.Header["Origin"] != nil:
 		return who, nil, notLocal("origin", "it has an Origin, as a web page's call does")
-	case crossSite(r.Header.Get("Sec-Fetch-Site")):
+	case otherSite(r.Header["Sec-Fetch-Site"]):
 		return who, nil, notLocal("sec-fetch-site", "another web site makes it")
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+		if credential.TellsOrigin(name) {
 			return who, nil, notLocal(strings.ToLower(name), "the header "+name+" shows that a proxy passed it on")
 		}
 	}
@@ -104,7 +106,10 @@ func notLocal(rule, why string) *problem.Problem {
 	return problem.New(problem.NotLocal, rule, "No agent is configured, so the gateway serves only calls from this machine, and this is not surely one: "+why+". The operator configures an agent with a key to serve others.")
 }
 
-func crossSite(site string) bool { return site == "cross-site" || site == "same-site" }
+// otherSite: "none" is the user's own doing, and programs send nothing.
+func otherSite(values []string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return v != "same-origin" && v != "none" })
+}
 
 // refuseBrowsers keeps people from opening toolkit addresses: what a provider
 // answers there must never run as a page of the gateway's origin.

@@ -20,21 +20,22 @@ type interim struct {
 }
 
 // write sends one interim answer and leaves the header for the final one as it was.
-func (i *interim) write(w http.ResponseWriter, code int, header http.Header) {
+func (i *interim) write(x *exchange, code int, header http.Header) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.over {
 		return
 	}
-	h := w.Header()
+	h := x.w.Header()
 	before := maps.Clone(h)
 	clear(h)
+	named := credential.ConnectionOptions(header)
 	for name, values := range header {
-		if !credential.HopByHop(name) && !droppedHeaders[name] {
-			h[name] = values
+		if forAgent(name, named) {
+			h[name] = masked(values, x.secrets)
 		}
 	}
-	w.WriteHeader(code)
+	x.w.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, before)
 }

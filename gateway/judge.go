@@ -8,6 +8,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // judge decides what the answer means for the connection, and keeps answers from
@@ -23,14 +24,22 @@ func (g *Gateway) judge(x *exchange) error {
 			g.cfg.Credentials.Rejected(x.in.Context(), x.grant, x.target.Path)
 			return g.unauthorized(x, &connection.Unusable{Status: x.grant.Status, Reason: connection.ProviderRejected})
 		}
-		// No user can mend the operator's key by connecting.
+		// No user can mend the operator's configuration by connecting.
+		if x.toolkit.Auth.Kind == toolkit.NoAuth {
+			return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" wants a credential, and the gateway is configured without one. The operator has to check it.")
+		}
 		return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" does not accept the gateway's credential. The operator has to check it.")
 	case http.StatusProxyAuthRequired:
 		go discard(x.answer.Body)
 		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
 	}
-	if x.toolkit.Auth.PerUser {
+	if x.toolkit.Auth.PerUser && provesToken(x.answer.StatusCode) {
 		g.cfg.Credentials.Worked(x.grant.Key)
 	}
 	return nil
+}
+
+// provesToken: a provider that is failing or too busy may not have looked at it.
+func provesToken(status int) bool {
+	return status < 500 && status != http.StatusTooManyRequests
 }

@@ -31,9 +31,14 @@ func masked(values, secrets []string) []string {
 // mask hides the credential where a body echoes it, as debugging endpoints do. The
 // mask is as long as the secret, so Content-Length stays true. Compressed bodies
 // are passed on: what echoes a header does not compress it for us in practice, and
-// unpacking every answer would.
+// unpacking every answer would. gRPC is passed on too: the masker holds back what
+// may be the beginning of a secret, and a message that ends in such a byte would
+// wait for the next one, which may be an answer to it.
 func mask(body io.Reader, h http.Header, secrets []string) io.Reader {
-	if h["Content-Encoding"] != nil {
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return body
+	}
+	if strings.HasPrefix(h.Get("Content-Type"), "application/grpc") {
 		return body
 	}
 	for _, secret := range secrets {
@@ -56,7 +61,7 @@ type masker struct {
 
 // Read implements io.Reader.
 func (m *masker) Read(p []byte) (int, error) {
-	for len(m.ready) == 0 {
+	for len(m.ready) == 0 && len(p) > 0 {
 		if m.err != nil {
 			return 0, m.err
 		}
@@ -77,11 +82,7 @@ func (m *masker) Read(p []byte) (int, error) {
 // they are.
 func (m *masker) direct(p []byte) (n int, done bool) {
 	n, m.err = m.from.Read(p)
-	m.hide(p[:n])
-	keep := m.tail(p[:n])
-	if m.err != nil {
-		keep = 0
-	}
+	keep := m.hide(p[:n])
 	m.held = append(m.held[:0], p[n-keep:n]...)
 	n -= keep
 	return n, n > 0
@@ -92,26 +93,29 @@ func (m *masker) joined(p []byte) {
 	n, err := m.from.Read(p)
 	m.err = err
 	piece := append(append([]byte(nil), m.held...), p[:n]...)
-	m.hide(piece)
-	keep := m.tail(piece)
-	if err != nil {
-		keep = 0
-	}
+	keep := m.hide(piece)
 	m.held = append(m.held[:0], piece[len(piece)-keep:]...)
 	m.ready = piece[:len(piece)-keep]
 }
 
-func (m *masker) hide(p []byte) {
+// hide masks p and tells how many bytes at its end are to be kept back, because
+// they may be the beginning of a secret. A mask is never a beginning, whatever the
+// secret looks like.
+func (m *masker) hide(p []byte) (keep int) {
 	for {
 		i := bytes.Index(p, m.secret)
 		if i < 0 {
-			return
+			break
 		}
 		for j := range m.secret {
 			p[i+j] = '*'
 		}
 		p = p[i+len(m.secret):]
 	}
+	if m.err != nil {
+		return 0
+	}
+	return m.tail(p)
 }
 
 // tail is how many bytes at the end of p are a beginning of the secret.

@@ -5,7 +5,6 @@ package gateway
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -17,19 +16,22 @@ const auditRetry = 5 * time.Second
 // refuse answers the agent with what went wrong.
 func (g *Gateway) refuse(x *exchange, err error) {
 	x.interim.end()
-	x.outcome.err = err
 	if errors.Is(err, errCallerGone) || x.in.Context().Err() != nil {
 		x.outcome.err, x.outcome.status = errCallerGone, statusCallerGone
+		// Should somebody be there after all, silence would be a 200.
+		x.closeIfUnread()
+		x.w.WriteHeader(statusCallerGone)
 		return
 	}
-	p := problem.Of(err)
+	p := *problem.Of(err) // a copy: those who waited for one refresh share its error
 	p.Step = x.step
 	x.outcome.code, x.outcome.rule, x.outcome.status = p.Code, p.Rule, p.HTTPStatus()
+	x.outcome.err = errors.Unwrap(&p) // not p, whose text may hold the connect link
 	x.settleUpload()
 	p.Write(x.w, x.in.Header.Get("Accept"), x.id)
 }
 
-// statusCallerGone is for logs: nobody sees it.
+// statusCallerGone is nginx's; it is for logs.
 const statusCallerGone = 499
 
 const (
@@ -46,13 +48,12 @@ func (x *exchange) settleUpload() {
 		return
 	}
 	x.allowFullDuplex()
-	if x.in.Header.Get("Expect") == "" && x.in.ContentLength <= settleBytes {
-		if rest, ok := x.body.open(); ok {
-			rc := http.NewResponseController(x.w)
-			if rc.SetReadDeadline(time.Now().Add(settleTime)) == nil {
-				_, _ = io.CopyN(io.Discard, rest, settleBytes)
-				_ = rc.SetReadDeadline(time.Time{})
-			}
+	if x.in.Header["Expect"] == nil && x.in.ContentLength <= settleBytes {
+		x.body.retire()
+		rc := http.NewResponseController(x.w)
+		if rc.SetReadDeadline(time.Now().Add(settleTime)) == nil {
+			x.body.drain(settleBytes)
+			_ = rc.SetReadDeadline(time.Time{})
 		}
 	}
 	x.closeIfUnread()

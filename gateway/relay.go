@@ -24,12 +24,10 @@ func (g *Gateway) relay(x *exchange) {
 	defer x.answer.Body.Close()
 	x.writeHeader()
 	if err := x.copyBody(); err != nil {
-		x.outcome.err = err
-		if errors.Is(err, errCallerGone) {
-			return
-		}
 		// The answer is cut: the agent must see a broken body, never a clean
-		// end. What came so far goes out first, or it would see no header.
+		// end. What came so far goes out first, or it would see no header. Also
+		// where the caller seems gone: its context may have ended otherwise.
+		x.outcome.err, x.outcome.cut = x.hushed(err), true
 		_ = http.NewResponseController(x.w).Flush()
 		panic(http.ErrAbortHandler)
 	}
@@ -41,17 +39,23 @@ func (g *Gateway) relay(x *exchange) {
 var droppedHeaders = map[string]bool{
 	"Set-Cookie": true, "Set-Cookie2": true, "Clear-Site-Data": true, "Strict-Transport-Security": true,
 	"Alt-Svc": true, "Www-Authenticate": true, "Public-Key-Pins": true, "Nel": true, "Report-To": true, "Reporting-Endpoints": true,
+	// These overrule Cache-Control in some caches.
+	"Cdn-Cache-Control": true, "Surrogate-Control": true,
+}
+
+// forAgent reports whether a header of the provider's is passed on. X-Toolgate-
+// would be taken for our own word. named are the answer's Connection options.
+func forAgent(name string, named map[string]bool) bool {
+	return !droppedHeaders[name] && !named[name] && !credential.HopByHop(name) && !strings.HasPrefix(name, "X-Toolgate-")
 }
 
 func (x *exchange) writeHeader() {
 	h, from := x.w.Header(), x.answer.Header
 	named := credential.ConnectionOptions(from)
-	secrets := x.credential.Secrets()
 	for name, values := range from {
-		if droppedHeaders[name] || credential.HopByHop(name) || named[name] {
-			continue
+		if forAgent(name, named) {
+			h[name] = masked(values, x.secrets)
 		}
-		h[name] = masked(values, secrets)
 	}
 	if from["Content-Type"] == nil {
 		h["Content-Type"] = nil // keeps net/http from guessing one
@@ -60,7 +64,7 @@ func (x *exchange) writeHeader() {
 		h["Cache-Control"] = []string{private(from["Cache-Control"])}
 	}
 	for name := range x.answer.Trailer {
-		if !droppedHeaders[name] {
+		if forAgent(name, named) {
 			h.Add("Trailer", name)
 		}
 	}
@@ -73,6 +77,9 @@ func (x *exchange) writeHeader() {
 func private(values []string) string {
 	kept := []string{"private"}
 	for _, v := range values {
+		if strings.Contains(v, `"`) {
+			return "private, no-store" // field names in quotes may hold commas
+		}
 		for directive := range strings.SplitSeq(v, ",") {
 			directive = strings.TrimSpace(directive)
 			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
@@ -103,7 +110,7 @@ const headerPatience = 2 * time.Millisecond
 // copyBody copies as it comes: each piece is flushed unless it is known to be the
 // last, so that an event, a line or a byte arrives when it was sent.
 func (x *exchange) copyBody() error {
-	body := mask(x.answer.Body, x.answer.Header, x.credential.Secrets())
+	body := mask(x.answer.Body, x.answer.Header, x.secrets)
 	left := x.answer.ContentLength // -1: unknown
 	out := flusher{w: x.w, rc: http.NewResponseController(x.w)}
 	if left != 0 {
@@ -176,7 +183,11 @@ func (f *flusher) write(p []byte, last bool) bool {
 	if _, err := f.w.Write(p); err != nil {
 		return false
 	}
-	return last || f.rc.Flush() == nil
+	if last {
+		return true
+	}
+	err := f.rc.Flush()
+	return err == nil || errors.Is(err, http.ErrNotSupported) // then it comes when it comes
 }
 
 // writeTrailer sends the trailers, announced or not.
@@ -189,14 +200,13 @@ func (x *exchange) writeTrailer() {
 	for _, name := range h["Trailer"] {
 		announced[name] = true
 	}
-	secrets := x.credential.Secrets()
 	for name, values := range x.answer.Trailer {
 		switch {
-		case droppedHeaders[name]:
+		case !forAgent(name, nil):
 		case announced[name]:
-			h[name] = masked(values, secrets)
+			h[name] = masked(values, x.secrets)
 		default:
-			h[http.TrailerPrefix+name] = masked(values, secrets)
+			h[http.TrailerPrefix+name] = masked(values, x.secrets)
 		}
 	}
 }

@@ -24,9 +24,10 @@ var errRetired = errors.New("gateway: the body is being sent again")
 // is captured whatever the limit. The obvious way, a TeeReader and a bytes.Buffer,
 // corrupts uploads.
 type replay struct {
-	source io.Reader // the server's body, which the server alone closes; nil: none
-	length int64     // as in http.Request.ContentLength
-	limit  int64     // of captured bytes
+	source  io.Reader   // the server's body, which the server alone closes; nil: none
+	length  int64       // as in http.Request.ContentLength
+	trailer http.Header // the server fills it in when source ends
+	limit   int64       // of captured bytes
 
 	// reading is held while source is read. It is apart from mu, so that a
 	// slow upload does not hold up the decision to send again.
@@ -34,8 +35,8 @@ type replay struct {
 
 	mu         sync.Mutex
 	generation int    // the reader that counts now; -1 after the end
-	captured   []byte // all bytes from source so far, unless lost
-	lost       bool   // too many to capture
+	taken      int64  // bytes read from source
+	captured   []byte // all of them, or too few: then the beginning is lost
 	failure    error  // of source; io.EOF at its end
 }
 
@@ -43,39 +44,73 @@ func newReplay(r *http.Request) *replay {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return &replay{failure: io.EOF}
 	}
-	return &replay{source: r.Body, length: r.ContentLength}
+	return &replay{source: r.Body, length: r.ContentLength, trailer: r.Trailer}
 }
 
 // empty reports whether there is no body.
 func (b *replay) empty() bool { return b.source == nil }
 
 // open gives a reader over the whole body and retires the one before. It is not
-// ok if bytes of the body are gone.
-func (b *replay) open() (r io.ReadCloser, ok bool) {
+// ok if bytes of the body are gone. The reader fills in trailer's values before it
+// says io.EOF. Each attempt needs a trailer of its own: the server writes to the
+// request's map whenever a retired reader meets the end, and a map that is written
+// while a transport reads it ends the whole process.
+func (b *replay) open(trailer http.Header) (r io.ReadCloser, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.generation < 0 || b.lost || b.failure != nil && b.failure != io.EOF {
+	if b.generation < 0 || !b.wholeLocked() || b.failure != nil && b.failure != io.EOF {
 		return nil, false
 	}
 	b.generation++
-	return &replayReader{body: b, generation: b.generation}, true
+	return &replayReader{body: b, generation: b.generation, trailer: trailer}, true
 }
 
-// retire ends all reading. Afterwards nobody touches the source, and the server
-// may have it back; a read that is under way has to be ended by its deadline.
+// retire ends all reading but for one read that may be under way.
 func (b *replay) retire() {
 	b.mu.Lock()
 	b.generation = -1
 	b.mu.Unlock()
-	b.reading.Lock() // waits for a read that is under way
-	b.reading.Unlock()
 }
 
-// unread reports whether the source has not been read to its end.
+// wait returns when no read is under way. After retire the server may then have
+// the source back.
+func (b *replay) wait() {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+}
+
+// drain reads on for nobody: until the end, a failure (of a deadline, for example)
+// or that many bytes.
+func (b *replay) drain(limit int64) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	for limit > 0 && b.unread() {
+		n, err := b.source.Read((*buffer)[:min(limit, int64(len(*buffer)))])
+		limit -= int64(n)
+		b.mu.Lock()
+		b.tookLocked((*buffer)[:n], err, false)
+		b.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// unread reports whether the source has not been read to its end. Some readers say
+// so only when they are asked once more, and nobody may ever ask.
 func (b *replay) unread() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.source != nil && b.failure != io.EOF
+	return b.source != nil && b.failure != io.EOF && b.taken != b.length
+}
+
+// untouched reports whether nobody has asked for the body.
+func (b *replay) untouched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.taken == 0 && b.failure == nil
 }
 
 // sourceError is what went wrong with the agent's side of the upload, if it did.
@@ -92,6 +127,7 @@ type replayReader struct {
 	body       *replay
 	generation int
 	at         int // in captured
+	trailer    http.Header
 }
 
 // Close does nothing: the body is the server's.
@@ -124,7 +160,7 @@ func (r *replayReader) fromCapture(p []byte) (n int, done bool, err error) {
 		r.at += n
 		return n, true, nil
 	case b.failure != nil:
-		return 0, true, b.failure
+		return 0, true, r.endLocked(b.failure)
 	}
 	return 0, false, nil
 }
@@ -141,15 +177,12 @@ func (r *replayReader) fromSource(p []byte) (n int, done bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	retired := r.generation != b.generation
-	b.captureLocked(p[:n], retired)
-	if err != nil {
-		b.failure = err
-	}
+	b.tookLocked(p[:n], err, retired)
 	if retired {
 		return 0, true, errRetired
 	}
 	r.at = len(b.captured)
-	return n, true, err
+	return n, true, r.endLocked(err)
 }
 
 // behind reports whether fromCapture has something to say.
@@ -160,13 +193,30 @@ func (r *replayReader) behind() bool {
 	return r.generation != b.generation || r.at < len(b.captured) || b.failure != nil
 }
 
-func (b *replay) captureLocked(p []byte, needed bool) {
-	if b.lost {
-		return
+// endLocked hands over the trailer, which is complete at io.EOF and not before.
+func (r *replayReader) endLocked(err error) error {
+	if err == io.EOF {
+		for name := range r.trailer {
+			r.trailer[name] = r.body.trailer[name]
+		}
 	}
-	if !needed && int64(len(b.captured)+len(p)) > b.limit {
-		b.captured, b.lost = nil, true
-		return
-	}
-	b.captured = append(b.captured, p...)
+	return err
 }
+
+// tookLocked notes what a read of source gave. It is captured if the next reader
+// will need it or there is room.
+func (b *replay) tookLocked(p []byte, err error, needed bool) {
+	if b.wholeLocked() {
+		if needed || b.taken+int64(len(p)) <= b.limit {
+			b.captured = append(b.captured, p...)
+		} else {
+			b.captured = nil
+		}
+	}
+	b.taken += int64(len(p))
+	if err != nil {
+		b.failure = err
+	}
+}
+
+func (b *replay) wholeLocked() bool { return b.taken == int64(len(b.captured)) }

@@ -18,7 +18,7 @@ func (g *Gateway) resolve(x *exchange) error {
 		return err
 	}
 	path := x.in.URL.EscapedPath()
-	id, rest, err := g.choose(x.mount, x.in.Header, path)
+	id, rest, err := g.choose(x.mount.site(x.in.Host), x.in.Header, path)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,7 @@ func (g *Gateway) resolve(x *exchange) error {
 		return problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+x.agent.Name+" may not use "+x.toolkit.Name+". The operator allows it with toolkits.")
 	}
 	if x.toolkit.Draft() {
-		p := problem.New(problem.ToolkitDraft, "draft", x.toolkit.Name+" is not set up yet. The operator has to configure: "+strings.Join(x.toolkit.Missing, ", ")+".")
-		return p
+		return problem.New(problem.ToolkitDraft, "draft", x.toolkit.Name+" is not set up yet. The operator has to configure: "+strings.Join(x.toolkit.Missing, ", ")+".")
 	}
 	x.target, err = x.toolkit.Target(rest, x.in.URL.RawQuery)
 	switch {
@@ -44,9 +43,9 @@ func (g *Gateway) resolve(x *exchange) error {
 	return nil
 }
 
-// choose gives the toolkit's id and the path that is left. A path segment is cut
-// off only if it was what chose.
-func (g *Gateway) choose(m Mount, h http.Header, path string) (id, rest string, err error) {
+// choose gives the toolkit's id and the path that is left: by the site, X-Toolkit or
+// the path's first segment. A segment is cut off only if it was what chose.
+func (g *Gateway) choose(site string, h http.Header, path string) (id, rest string, err error) {
 	named := h.Get("X-Toolkit")
 	if _, given := h["X-Toolkit"]; given && !toolkit.ValidID(named) {
 		return "", "", problem.New(problem.UnknownToolkit, "x-toolkit", "There is no toolkit "+quoted(named)+" here.")
@@ -54,10 +53,10 @@ func (g *Gateway) choose(m Mount, h http.Header, path string) (id, rest string, 
 	segment, rest := firstSegment(path)
 	_, segmentIsToolkit := g.cfg.Toolkits[segment]
 	switch {
-	case m.Toolkit != "" && named != "" && named != m.Toolkit:
-		return "", "", ambiguous("This address is for the toolkit " + m.Toolkit + ", and X-Toolkit names another.")
-	case m.Toolkit != "":
-		return m.Toolkit, path, nil
+	case site != "" && named != "" && named != site:
+		return "", "", ambiguous("This address is for the toolkit " + quoted(site) + ", and X-Toolkit names another.")
+	case site != "":
+		return site, path, nil
 	case named != "" && segmentIsToolkit && segment != named:
 		return "", "", ambiguous("X-Toolkit and the first segment of the path name different toolkits.")
 	case named != "":
@@ -81,9 +80,9 @@ func firstSegment(escapedPath string) (segment, rest string) {
 
 // plainRequest refuses forms of a request that are not for a gateway of this kind.
 func plainRequest(r *http.Request) error {
-	switch {
-	case r.Method == http.MethodTrace || r.Method == http.MethodConnect:
-		// TRACE would echo the credential; CONNECT asks for a tunnel.
+	switch method := strings.ToUpper(r.Method); { // some servers take trace for TRACE
+	case method == "TRACE" || method == "TRACK" || method == "CONNECT":
+		// The first two echo the credential; CONNECT asks for a tunnel.
 		p := problem.New(problem.MethodRefused, "method", "The gateway does not forward "+r.Method+".")
 		p.Allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 		return p
@@ -91,9 +90,15 @@ func plainRequest(r *http.Request) error {
 		return problem.New(problem.BadRequest, "absolute_form", "Send the path alone in the request line: the gateway is not a forward proxy.")
 	case !strings.HasPrefix(r.URL.Path, "/"):
 		return problem.New(problem.InvalidPath, "path", "The path has to begin with a slash.")
+	case strings.ContainsFunc(r.URL.RawQuery, notInQuery):
+		return problem.New(problem.InvalidPath, "query", "The query has spaces, control characters or a #. Escape them.")
 	}
 	return nil
 }
+
+// notInQuery: over HTTP/2 a query may hold a space, which would end the address in
+// an HTTP/1 request line, and a # hides from the provider what is put behind it.
+func notInQuery(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }
 
 // quoted shortens and cleans what an agent sent, for a sentence.
 func quoted(s string) string {

@@ -4,24 +4,25 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"time"
+	"net/url"
+	"strings"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
-	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // send carries the request to the provider and, if it answers that the user's
 // token is no good, once more with a renewed one.
 func (g *Gateway) send(x *exchange) error {
-	x.body.limit = x.toolkit.MaxReplay
+	x.body.limit = cmp.Or(x.toolkit.MaxReplay, toolkit.DefaultMaxReplay)
 	x.allowFullDuplex()
 	answer, err := x.attempt()
 	if err != nil {
@@ -51,8 +52,11 @@ func (g *Gateway) renew(x *exchange) error {
 		}
 		return g.unauthorized(x, err)
 	}
-	x.grant, x.renewed = fresh, true
-	x.credential = credential.For(x.toolkit.Auth, fresh.AccessToken)
+	// Where somebody else renewed it, it may be another grant altogether.
+	if err := x.use(fresh); err != nil {
+		return g.unauthorized(x, err)
+	}
+	x.renewed = true
 	return nil
 }
 
@@ -70,38 +74,64 @@ func (x *exchange) attempt() (*http.Response, error) {
 func (x *exchange) outgoing() (*http.Request, error) {
 	in := x.in
 	out := (&http.Request{
-		Method: in.Method, URL: x.target, Host: x.target.Host,
+		Method: in.Method, URL: x.target, Host: hostHeader(x.target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:  credential.Clean(in.Header),
-		Trailer: in.Trailer, // the same map: the server fills it in at the body's end
+		Header: credential.Clean(in.Header),
 	}).WithContext(x.traced(in.Context()))
 	for name, value := range x.toolkit.Headers {
 		if out.Header[name] == nil {
 			out.Header[name] = []string{value}
 		}
 	}
-	if out.Header["User-Agent"] == nil {
+	if out.Header.Get("User-Agent") == "" {
 		out.Header["User-Agent"] = []string{"toolgate"} // GitHub refuses calls without one
 	}
 	x.credential.Apply(out)
 	if x.body.empty() {
 		return out, nil
 	}
-	body, ok := x.body.open()
+	// Only a request without a body may change the protocol: the connection
+	// would be handed over while its body is still being read.
+	delete(out.Header, "Connection")
+	delete(out.Header, "Upgrade")
+	return out, x.attach(out)
+}
+
+// hostHeader leaves out a default port: some providers, and every signature, take
+// "host:443" for another host.
+func hostHeader(u *url.URL) string {
+	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Host
+}
+
+// attach puts the body and its trailer on.
+func (x *exchange) attach(out *http.Request) error {
+	if len(x.trailer) > 0 {
+		out.Trailer = make(http.Header, len(x.trailer))
+		for _, name := range x.trailer {
+			out.Trailer[name] = nil
+		}
+	}
+	body, ok := x.body.open(out.Trailer)
 	if !ok {
-		return nil, errBodyGone
+		return errBodyGone
 	}
 	out.Body, out.ContentLength = body, x.body.length
+	if out.Trailer != nil {
+		return nil // two tries would share one trailer
+	}
 	// For net/http's own second try, which it makes only where the first left
 	// nothing on the wire or the server said that it did nothing.
 	out.GetBody = func() (io.ReadCloser, error) {
-		again, ok := x.body.open()
+		again, ok := x.body.open(nil)
 		if !ok {
 			return nil, errBodyGone
 		}
 		return again, nil
 	}
-	return out, nil
+	return nil
 }
 
 var errBodyGone = errors.New("gateway: the body cannot be sent again")
@@ -109,11 +139,17 @@ var errBodyGone = errors.New("gateway: the body cannot be sent again")
 // traced passes interim answers such as 103 Early Hints on to the agent. 100 is
 // the server's own: it sends it when the body is first read, which happens when
 // the provider asks for it.
+//
+// HTTP/1.0 knows no interim answers. Where the agent waits for 100, the server may
+// be writing that on another goroutine in the same moment, and takes no lock.
 func (x *exchange) traced(ctx context.Context) context.Context {
+	if !x.in.ProtoAtLeast(1, 1) || x.in.Header["Expect"] != nil {
+		return ctx
+	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 			if code != http.StatusContinue && code != http.StatusSwitchingProtocols {
-				x.interim.write(x.w, code, http.Header(header))
+				x.interim.write(x, code, http.Header(header))
 			}
 			return nil
 		},
@@ -127,40 +163,6 @@ func (x *exchange) allowFullDuplex() {
 		_ = http.NewResponseController(x.w).EnableFullDuplex() // not every writer can
 	}
 }
-
-// upstreamProblem says in our words why there is no answer.
-func (x *exchange) upstreamProblem(err error) error {
-	if x.in.Context().Err() != nil {
-		return errCallerGone
-	}
-	if source := x.body.sourceError(); source != nil {
-		return uploadProblem(source)
-	}
-	if errors.Is(err, errBodyGone) {
-		if !x.renewed {
-			return problem.New(problem.UpstreamUnreachable, "upload", x.toolkit.Name+" broke off, and the upload was too large to be sent again.").Because(err)
-		}
-		p := problem.New(problem.TokenRenewed, "max_replay", x.toolkit.Name+" refused the old token, and the upload was too large to be sent again by the gateway. The token has been renewed: send the same request again.")
-		p.RetryAfter = time.Second
-		return p.Because(err)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return problem.New(problem.UpstreamTimeout, "timeout", x.toolkit.Name+" did not answer in time.").Because(err)
-	}
-	return problem.New(problem.UpstreamUnreachable, "connection", "The connection to "+x.toolkit.Name+" failed.").Because(err)
-}
-
-func uploadProblem(source error) error {
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](source); ok {
-		p := problem.New(problem.BadRequest, "max_size", "The body is larger than this site accepts.")
-		p.Status = http.StatusRequestEntityTooLarge
-		return p.Because(tooLarge)
-	}
-	return problem.New(problem.BadRequest, "upload", "The request's body broke off.").Because(source)
-}
-
-// errCallerGone: there is nobody left to answer.
-var errCallerGone = errors.New("gateway: the caller hung up")
 
 // discard reads a short rest so that the connection can be used again.
 func discard(body io.ReadCloser) {

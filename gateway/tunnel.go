@@ -4,11 +4,15 @@
 package gateway
 
 import (
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
@@ -18,13 +22,16 @@ import (
 // tunnel joins an agent's and a provider's connection after an upgrade, such as to
 // a WebSocket.
 func (g *Gateway) tunnel(x *exchange) {
+	defer x.answer.Body.Close()
 	upstream, ok := x.answer.Body.(io.ReadWriteCloser)
-	if !ok || !sameUpgrade(x.in.Header, x.answer.Header) {
-		x.answer.Body.Close()
+	if !ok || !x.asked(credential.UpgradeType(x.answer.Header)) {
 		g.refuse(x, problem.New(problem.UpstreamUnreachable, "upgrade", x.toolkit.Name+" changed to another protocol than was asked for."))
 		return
 	}
-	defer upstream.Close()
+	if g.tunnels.over() {
+		g.refuse(x, problem.New(problem.ShuttingDown, "upgrade", "The gateway is shutting down."))
+		return
+	}
 	agent, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		g.refuse(x, problem.New(problem.BadRequest, "upgrade", "An upgrade is possible over HTTP/1.1 only.").Because(err))
@@ -32,7 +39,8 @@ func (g *Gateway) tunnel(x *exchange) {
 	}
 	defer agent.Close()
 	forget, ok := g.tunnels.add(x.grant.Key, func() { agent.Close(); upstream.Close() })
-	if !ok {
+	if !ok { // in this very moment
+		x.outcome.status, x.outcome.err = statusCallerGone, errClosing
 		return
 	}
 	defer forget()
@@ -44,9 +52,11 @@ func (g *Gateway) tunnel(x *exchange) {
 	x.outcome.bytes = join(agent, buffered, upstream)
 }
 
-func sameUpgrade(asked, given http.Header) bool {
-	want, got := credential.UpgradeType(asked), credential.UpgradeType(given)
-	return want != "" && strings.EqualFold(want, got)
+var errClosing = errors.New("gateway: shutting down")
+
+// asked reports whether the agent's request was to change to that protocol.
+func (x *exchange) asked(protocol string) bool {
+	return protocol != "" && x.body.empty() && strings.EqualFold(protocol, credential.UpgradeType(x.in.Header))
 }
 
 // writeSwitch writes the 101 by hand: the connection is ours now.
@@ -54,12 +64,14 @@ func (x *exchange) writeSwitch(out interface {
 	io.Writer
 	Flush() error
 }) error {
-	h := x.w.Header()
-	for name, values := range x.answer.Header {
-		if !droppedHeaders[name] && (name == "Upgrade" || name == "Connection" || !credential.HopByHop(name)) {
-			h[name] = masked(values, x.credential.Secrets())
+	h, from := x.w.Header(), x.answer.Header
+	named := credential.ConnectionOptions(from)
+	for name, values := range from {
+		if forAgent(name, named) {
+			h[name] = masked(values, x.secrets)
 		}
 	}
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{credential.UpgradeType(from)}
 	head := &http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
 	if err := head.Write(out); err != nil {
 		return err
@@ -67,18 +79,29 @@ func (x *exchange) writeSwitch(out interface {
 	return out.Flush()
 }
 
+// halfOpenTime is how long one side may go on when the other has ended. A peer that
+// is gone looks like one that only stopped sending, so without a bound two silent
+// connections would stay for good.
+const halfOpenTime = time.Minute
+
 // join copies both ways until both have ended or one has failed. When one side
-// stops sending, the other is told so where that is possible and may go on.
+// stops sending, the other is told so where that is possible and may go on a while.
 func join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWriteCloser) (down int64) {
+	ended := sync.OnceValue(func() *time.Timer {
+		return time.AfterFunc(halfOpenTime, func() { agent.Close(); upstream.Close() })
+	})
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
 		_, err := io.Copy(upstream, fromAgent)
 		endWriting(upstream, err)
+		ended()
 	}()
 	down, err := io.Copy(agent, upstream)
 	endWriting(agent, err)
+	ended()
 	<-up
+	ended().Stop()
 	return down
 }
 
@@ -124,11 +147,22 @@ func (t *tunnels) add(key connection.Key, end func()) (forget func(), ok bool) {
 	}, true
 }
 
-func (t *tunnels) closeAll() {
+func (t *tunnels) over() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.closed
+}
+
+// closeAll ends them side by side: over TLS, closing says goodbye first, and a peer
+// that does not read can make that take seconds.
+func (t *tunnels) closeAll() {
+	t.mu.Lock()
 	t.closed = true
-	for _, tunnel := range t.open {
-		tunnel.end()
+	all := slices.Collect(maps.Values(t.open))
+	t.mu.Unlock()
+	var ending sync.WaitGroup
+	for _, tunnel := range all {
+		ending.Go(tunnel.end)
 	}
+	ending.Wait()
 }

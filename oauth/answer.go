@@ -6,6 +6,7 @@ package oauth
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -17,37 +18,63 @@ import (
 // answer is a token endpoint's answer, read with an open mind: providers send
 // JSON as text/html, forms, numbers as strings, and errors with HTTP 200.
 type answer struct {
-	AccessToken  string     `json:"access_token"`
-	RefreshToken string     `json:"refresh_token"`
+	AccessToken  looseText  `json:"access_token"`
+	RefreshToken looseText  `json:"refresh_token"`
 	ExpiresIn    looseInt   `json:"expires_in"`
 	Scope        looseWords `json:"scope"`
 	Error        looseCode  `json:"error"`
+	// Status is where HubSpot puts its code.
+	Status looseText `json:"status"`
+	// User is Slack's user token, Data where TikTok puts everything.
+	User *answer `json:"authed_user"`
+	Data *answer `json:"data"`
 }
 
 // parseAnswer reads JSON or, failing that, a form. What cannot be read is empty.
 func parseAnswer(text []byte) answer {
 	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
-	var a answer
 	if bytes.HasPrefix(text, []byte("{")) {
-		if json.Unmarshal(text, &a) != nil {
-			return answer{}
-		}
-		return a
+		return parseJSON(text)
 	}
 	form, err := url.ParseQuery(string(text))
 	if err != nil {
 		return answer{}
 	}
-	a = answer{AccessToken: form.Get("access_token"), RefreshToken: form.Get("refresh_token")}
+	a := answer{AccessToken: looseText(form.Get("access_token")), RefreshToken: looseText(form.Get("refresh_token"))}
 	a.ExpiresIn.parse(form.Get("expires_in"))
 	a.Scope = words(form.Get("scope"))
 	a.Error = looseCode(form.Get("error"))
 	return a
 }
 
+func parseJSON(text []byte) answer {
+	var a answer
+	err := json.Unmarshal(text, &a)
+	// A field of the wrong type is left out; the rest has been read.
+	if _, odd := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !odd {
+		return answer{}
+	}
+	if a.AccessToken != "" {
+		return a
+	}
+	for _, inner := range []*answer{a.User, a.Data} {
+		if inner != nil && a.Error == "" && (inner.AccessToken != "" || inner.Error != "") {
+			return *inner
+		}
+	}
+	// Other providers write anything into status, so it counts only if known.
+	if a.Error == "" && grantRefused[string(a.Status)] {
+		a.Error = looseCode(a.Status)
+	}
+	return a
+}
+
 func (a answer) grant(now time.Time) Grant {
+	// Wall time: the monotonic clock stands still while a laptop sleeps, and a
+	// token that ended meanwhile would look good.
+	now = now.Round(0).UTC()
 	g := Grant{
-		AccessToken: secret.New(a.AccessToken), RefreshToken: secret.New(a.RefreshToken),
+		AccessToken: secret.New(string(a.AccessToken)), RefreshToken: secret.New(string(a.RefreshToken)),
 		IssuedAt: now, Scopes: a.Scope,
 	}
 	if a.ExpiresIn > 0 {
@@ -65,6 +92,22 @@ func (a answer) errorCode() string {
 		return -1
 	}, string(a.Error))
 	return code[:min(len(code), 64)]
+}
+
+// looseText reads a string, or a number as it is written.
+type looseText string
+
+// UnmarshalJSON never fails.
+func (t *looseText) UnmarshalJSON(text []byte) error {
+	var s string
+	var n json.Number
+	switch {
+	case json.Unmarshal(text, &s) == nil:
+		*t = looseText(s)
+	case json.Unmarshal(text, &n) == nil:
+		*t = looseText(n)
+	}
+	return nil
 }
 
 // looseInt reads 3600, 3600.5, "3600", "" and null; what cannot be read is 0. The
@@ -122,7 +165,7 @@ func (c *looseCode) UnmarshalJSON(text []byte) error {
 		Type string `json:"type"`
 	}
 	switch {
-	case string(text) == "null" || string(text) == "false":
+	case string(text) == "null" || string(text) == "false" || string(text) == "0":
 	case json.Unmarshal(text, &code) == nil:
 		*c = looseCode(code)
 	case json.Unmarshal(text, &object) == nil && object.Code+object.Type != "":

@@ -11,6 +11,7 @@
 package oauth
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -64,7 +65,7 @@ func AuthorizeURL(o *toolkit.OAuth2, redirectURI, state, verifier string) (strin
 	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(verifier))
 	q.Set("code_challenge_method", "S256")
 	if len(o.Scopes) > 0 {
-		q.Set("scope", strings.Join(o.Scopes, o.ScopeSeparator))
+		q.Set("scope", strings.Join(o.Scopes, cmp.Or(o.ScopeSeparator, " ")))
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,13 +38,13 @@ func (e *Refused) Error() string {
 
 // Grant reports whether it is the grant that was refused: the code or the refresh
 // token is no good any more. Otherwise it is the client's registration.
-func (e *Refused) Grant() bool { return e.Code == "invalid_grant" }
+func (e *Refused) Grant() bool { return grantRefused[e.Code] }
 
 // Unavailable: the provider gave no usable answer. The grant may well be fine.
 type Unavailable struct {
-	// Answered: an HTTP answer came, so the request was not processed
-	// half-way. Otherwise the outcome at the provider is unknown.
-	Answered   bool
+	// Unspent: the request surely came to nothing, so the code or the refresh
+	// token is as good as before. Otherwise the outcome at the provider is unknown.
+	Unspent    bool
 	RetryAfter time.Duration // zero: the provider did not say
 	cause      error
 }
@@ -87,7 +88,7 @@ func (c *Client) Revoke(ctx context.Context, o *toolkit.OAuth2, token secret.Str
 func (c *Client) grant(ctx context.Context, o *toolkit.OAuth2, form url.Values) (Grant, error) {
 	status, header, text, err := c.post(ctx, o, o.TokenURL, form)
 	if err != nil {
-		return Grant{}, &Unavailable{cause: err}
+		return Grant{}, &Unavailable{Unspent: neverLeft(err), cause: err}
 	}
 	answer := parseAnswer(text)
 	code := answer.errorCode()
@@ -95,18 +96,34 @@ func (c *Client) grant(ctx context.Context, o *toolkit.OAuth2, form url.Values) 
 	case code == "" && status >= 200 && status < 300 && answer.AccessToken != "":
 		return answer.grant(c.now()), nil
 	case status == http.StatusTooManyRequests || status >= 500 || passing[code]:
-		return Grant{}, &Unavailable{Answered: true, RetryAfter: retryAfter(header, c.now()), cause: fmt.Errorf("HTTP %d %s", status, code)}
+		return Grant{}, &Unavailable{Unspent: unspent(status, code), RetryAfter: retryAfter(header, c.now()), cause: fmt.Errorf("HTTP %d %s", status, code)}
 	case code != "":
 		return Grant{}, &Refused{Code: code, Status: status}
 	default:
 		// No token and no reason: a proxy's page, a redirect (never followed,
 		// it would carry the client's secret along), an answer we cannot read.
-		return Grant{}, &Unavailable{Answered: true, cause: fmt.Errorf("HTTP %d without a token or an error code", status)}
+		return Grant{}, &Unavailable{Unspent: unspent(status, code), RetryAfter: retryAfter(header, c.now()), cause: fmt.Errorf("HTTP %d without a token or an error code", status)}
 	}
 }
 
-// passing are error codes (RFC 6749 §4.1.2.1) that say nothing about the grant.
-var passing = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
+// unspent reports whether an answer without a token means that nothing was done. A
+// 2xx that cannot be read may have held the new token; a 500, 502 or 504 may be
+// from a proxy that lost the real answer.
+func unspent(status int, code string) bool {
+	switch {
+	case code != "" && status < 500:
+		return true
+	case status >= 500:
+		return status == http.StatusServiceUnavailable
+	}
+	return status >= 300
+}
+
+// neverLeft reports whether there was not even a connection.
+func neverLeft(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
 
 // post sends one form. It never follows a redirect and never tries again; net/http
 // itself sends a POST once more only where not one byte of it had been written.
@@ -153,7 +170,7 @@ func (c *Client) post(ctx context.Context, o *toolkit.OAuth2, address string, fo
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(v); err == nil && seconds > 0 {
-		return min(time.Duration(seconds)*time.Second, time.Hour)
+		return time.Duration(min(seconds, 3600)) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil && at.After(now) {
 		return min(at.Sub(now), time.Hour)

@@ -116,11 +116,13 @@ func (p *Problem) Error() string {
 // Unwrap gives the cause.
 func (p *Problem) Unwrap() error { return p.cause }
 
-// Of finds the problem in err. An error that nobody made a problem of becomes
-// Internal, and its text stays behind.
+// Of finds the problem in err and gives a copy: one refresh that failed is the
+// error of every call that waited for it, and each fills in its own step. An error
+// that nobody made a problem of becomes Internal, and its text stays behind.
 func Of(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
-		return p
+		own := *p
+		return &own
 	}
 	return New(Internal, "unexpected", "Something went wrong inside the gateway. The operator finds it in the log by the request id.").Because(err)
 }

@@ -4,6 +4,7 @@
 package problem
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -65,7 +66,7 @@ func (p *Problem) Write(w http.ResponseWriter, accept, requestID string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Proxy-Status", "toolgate; error="+p.proxyError()+"; details=\""+string(p.Code)+"\"")
-	if p.RetryAfter > 0 {
+	if p.comesBack() {
 		h.Set("Retry-After", strconv.Itoa(p.retrySeconds()))
 	} else {
 		// OpenAI's, Anthropic's and Stripe's clients obey these.
@@ -78,13 +79,18 @@ func (p *Problem) Write(w http.ResponseWriter, accept, requestID string) {
 	if p.Allow != "" {
 		h.Set("Allow", p.Allow)
 	}
-	// Marshalling cannot fail: the shape has strings and numbers only.
-	text, _ := json.Marshal(p.body(requestID))
-	text = append(text, '\n')
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)          // a model copies links from the text: & has to be &
+	_ = enc.Encode(p.body(requestID)) // cannot fail: strings, numbers and one time in UTC
+	h.Set("Content-Length", strconv.Itoa(text.Len()))
 	w.WriteHeader(p.HTTPStatus())
-	_, _ = w.Write(text)
+	_, _ = w.Write(text.Bytes())
 }
+
+// comesBack reports whether the same request can succeed later by itself. That is
+// never so where a person has to act: Retry-After would make SDKs send again.
+func (p *Problem) comesBack() bool { return p.RetryAfter > 0 && p.Code != AuthRequired }
 
 func (p *Problem) body(requestID string) body {
 	b := body{
@@ -96,11 +102,16 @@ func (p *Problem) body(requestID string) body {
 		RequestID: requestID, Step: p.Step, Rule: p.Rule,
 	}
 	if p.ConnectURL != "" {
-		at := p.ExpiresAt.UTC().Truncate(time.Second)
-		b.ExpiresAt, b.Instructions = &at, connectInstructions
+		b.Instructions = connectInstructions
+		if !p.ExpiresAt.IsZero() {
+			at := p.ExpiresAt.UTC().Truncate(time.Second)
+			b.ExpiresAt = &at
+		}
 	}
-	if b.Connection != nil && b.Connection.ScopesMissing == nil {
-		b.Connection.ScopesMissing = []string{}
+	if p.Connection != nil && p.Connection.ScopesMissing == nil {
+		own := *p.Connection
+		own.ScopesMissing = []string{} // a list, not null
+		b.Connection = &own
 	}
 	return b
 }
@@ -109,7 +120,7 @@ func (p *Problem) retry() *retryBody {
 	switch {
 	case p.Code == AuthRequired:
 		return &retryBody{When: "connected", SameRequest: true, PollAfterSeconds: 5}
-	case p.RetryAfter > 0:
+	case p.comesBack():
 		return &retryBody{When: "later", SameRequest: true, AfterSeconds: p.retrySeconds()}
 	default:
 		return &retryBody{When: "never"}

@@ -12,8 +12,6 @@ import (
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/store"
-	"github.com/toolgate/toolgate/tokencache/vault"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // purchase is a new grant and the refresh token that paid for it. Until it is in
@@ -23,65 +21,106 @@ type purchase struct {
 	grant oauth.Grant
 }
 
-// saveWaits are the pauses between attempts to save a new token. Together with
-// the token request they stay below leaseLife.
+// succeeds reports whether the purchase still counts: not if the user connected
+// again, took the grant back, or somebody else was later.
+func (p purchase) succeeds(conn connection.Connection) bool {
+	return conn.RefreshToken.Equal(p.spent) && !conn.IssuedAt.After(p.grant.IssuedAt)
+}
+
+// saveWaits are the pauses between attempts to save a new token.
 var saveWaits = []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second, 6 * time.Second}
 
 // commit saves a new grant before anybody uses it: a token that was used and then
 // lost in a crash has ended the old one at many providers. Where the store will
 // not take it, it is held in memory for the next attempt.
-func (c *Source) commit(ctx context.Context, tk *toolkit.Toolkit, base connection.Connection, bought purchase) (connection.Connection, error) {
+func (c *Source) commit(ctx context.Context, base connection.Connection, bought purchase) (connection.Connection, error) {
+	ctx, cancel := within(ctx, saveLimit)
+	defer cancel()
+	saved, err := c.save(ctx, base, bought, saveWaits)
+	switch {
+	case err == nil:
+		return saved, nil
+	case !errors.Is(err, connection.ErrNotConnected):
+		c.hold(base, &bought)
+		c.tell(Event{Kind: Unsaved, Key: base.Key, Err: err})
+	}
+	return connection.Connection{}, trouble(err)
+}
+
+// save writes a purchase, trying again after each of the waits. It gives what is in
+// the store then: ours, or what made ours worthless.
+func (c *Cache) save(ctx context.Context, base connection.Connection, bought purchase, waits []time.Duration) (connection.Connection, error) {
 	for attempt := 0; ; attempt++ {
 		saved, err := c.vault.Save(ctx, renewed(base, bought.grant, c.now()))
 		if err == nil {
 			c.keep(saved)
-			return saved, usable(saved, tk)
+			return saved, nil
 		}
 		if errors.Is(err, store.ErrConflict) {
-			if current, loadErr := c.vault.Load(ctx, base.Key); loadErr == nil {
-				if !current.RefreshToken.Equal(bought.spent) {
-					// The user connected again, or took the grant back, while
-					// we asked the provider: that counts, ours is let go.
-					return c.adoptWinner(ctx, tk, base)
-				}
+			current, loadErr := c.vault.Load(ctx, base.Key)
+			switch {
+			case errors.Is(loadErr, connection.ErrNotConnected):
+				return connection.Connection{}, loadErr // nothing is left to renew
+			case loadErr == nil && !bought.succeeds(current):
+				c.Put(current)
+				return current, nil
+			case loadErr == nil:
 				base = current // something else changed, such as a label: keep both
 			}
 		}
-		if attempt == len(saveWaits) || !pause(ctx, saveWaits[attempt]) {
-			c.hold(base.Key, &bought)
-			c.tell(Event{Kind: Unsaved, Key: base.Key, Err: err})
-			return connection.Connection{}, vault.Problem(err)
+		if attempt == len(waits) || !pause(ctx, waits[attempt]) {
+			return connection.Connection{}, err
 		}
 	}
 }
 
 // saveHeld saves what an earlier refresh could not, before anything else is done.
-func (c *Source) saveHeld(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) error {
+func (c *Cache) saveHeld(ctx context.Context, key connection.Key) error {
 	e, known := c.peek(key)
 	if !known || e.held == nil {
 		return nil
 	}
-	bought := *e.held
+	ctx, cancel := within(ctx, prepareLimit)
+	defer cancel()
 	base, err := c.vault.Load(ctx, key)
-	if err != nil {
-		return trouble(ctx, err)
+	if err == nil && e.held.succeeds(base) {
+		// Few attempts: callers wait, and the next one tries again.
+		_, err = c.save(ctx, base, *e.held, saveWaits[:1])
 	}
-	if base.RefreshToken.Equal(bought.spent) {
-		if _, err := c.commit(ctx, tk, base, bought); err != nil {
-			return err
-		}
+	if err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		return err
 	}
-	c.hold(key, nil)
-	return nil
+	c.letGo(key, e.held)
+	return err
 }
 
-// hold keeps a purchase in memory, or forgets it.
-func (c *Cache) hold(key connection.Key, bought *purchase) {
+// hold keeps a purchase in memory, also where the connection was pushed out of the
+// cache while it was refreshed.
+func (c *Cache) hold(conn connection.Connection, bought *purchase) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[key]; e != nil {
-		e.held = bought
+	c.putLocked(conn).held = bought
+}
+
+func (c *Cache) letGo(key connection.Key, bought *purchase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil && e.held == bought {
+		e.held = nil
 	}
+}
+
+// heldKeys are the connections whose new token is not saved yet.
+func (c *Cache) heldKeys() []connection.Key {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var keys []connection.Key
+	for key, e := range c.entries {
+		if e.held != nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // pause waits, and reports whether there is time left.
@@ -94,8 +133,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func leaseName(k connection.Key) string {
-	return vault.Name("refresh", k.Tenant, k.User, k.Toolkit, k.Account)
 }

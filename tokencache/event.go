@@ -17,7 +17,7 @@ const (
 	Refreshed   EventKind = "refreshed"    // a new access token was got and saved
 	Failed      EventKind = "failed"       // a passing fault; the connection stays as it is
 	Ended       EventKind = "ended"        // the provider refused for good; the user has to connect
-	Interrupted EventKind = "interrupted"  // an earlier refresh was cut off between the provider and the store
+	Interrupted EventKind = "interrupted"  // an earlier refresh did not come to its end; the refresh token may be spent
 	Unsaved     EventKind = "unsaved"      // a new token could not be saved and is held in memory
 	Rejected    EventKind = "rejected"     // the provider refused a token that was just renewed
 	Misplaced   EventKind = "client_error" // the provider refused the operator's client

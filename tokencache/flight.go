@@ -5,7 +5,9 @@ package tokencache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -17,8 +19,17 @@ import (
 type flight[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[V]
+	over  bool // nothing new is begun
 	all   sync.WaitGroup
 }
+
+var (
+	// errOver: the work was not begun, because the cache is closing.
+	errOver = errors.New("tokencache: closing")
+	// errAborted: the work ended without returning (runtime.Goexit). Without
+	// it, waiters would take an empty value for a good one.
+	errAborted = errors.New("tokencache: the work was aborted")
+)
 
 type call[V any] struct {
 	done  chan struct{} // closed when value and err are set
@@ -45,7 +56,12 @@ func (f *flight[K, V]) join(ctx context.Context, key K, limit time.Duration, wor
 	if c, flying := f.calls[key]; flying {
 		return c
 	}
-	c := &call[V]{done: make(chan struct{})}
+	c := &call[V]{done: make(chan struct{}), err: errAborted}
+	if f.over {
+		c.err = errOver
+		close(c.done)
+		return c
+	}
 	if f.calls == nil {
 		f.calls = map[K]*call[V]{}
 	}
@@ -60,7 +76,7 @@ func (f *flight[K, V]) run(ctx context.Context, key K, limit time.Duration, c *c
 	defer func() {
 		// net/http does not catch a panic here; it would end the process.
 		if p := recover(); p != nil {
-			c.err = fmt.Errorf("tokencache: panic: %v", p)
+			c.err = fmt.Errorf("tokencache: panic: %v\n%s", p, debug.Stack())
 		}
 		f.mu.Lock()
 		delete(f.calls, key)
@@ -70,5 +86,10 @@ func (f *flight[K, V]) run(ctx context.Context, key K, limit time.Duration, c *c
 	c.value, c.err = work(ctx)
 }
 
-// wait returns when no work is under way.
-func (f *flight[K, V]) wait() { f.all.Wait() }
+// end begins nothing new and returns when no work is under way.
+func (f *flight[K, V]) end() {
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	f.all.Wait()
+}

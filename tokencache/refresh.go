@@ -11,32 +11,59 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
-	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
+// Each part of a refresh has a limit of its own: with one for all, a long wait for
+// the lease would cut short the token request, and a slow token request the saving,
+// each with a refresh token spent.
 const (
-	// refreshLimit bounds one refresh with all its waiting and saving.
-	refreshLimit = 2 * time.Minute
-	// leaseLife is longer than a token request and the saving after it, so
-	// that a lease ends early only where its holder died.
-	leaseLife = 90 * time.Second
+	// leaseLife is longer than the three that follow, so that a lease ends
+	// before its holder is done only where the holder died.
+	leaseLife    = 90 * time.Second
+	prepareLimit = 15 * time.Second // from the lease to the token request
+	requestLimit = 40 * time.Second // the token request
+	saveLimit    = 30 * time.Second // the saving of what it gave
+
+	// leaseWait outlasts a holder that died.
+	leaseWait = leaseLife + 10*time.Second
 	// leasePoll is how often somebody else's refresh is looked at.
 	leasePoll = 100 * time.Millisecond
-	// intentOld is when a found intent must be from somebody who died.
-	intentOld = leaseLife
+	// refreshLimit bounds one refresh with all its waiting and saving.
+	refreshLimit = prepareLimit + leaseWait + leaseLife
+
+	// changeTries is how often a record that somebody else changes in between,
+	// such as its label, is read again.
+	changeTries = 5
 )
+
+// within gives ctx's values a time of their own.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
 
 // refresh gives a connection with another token than seen's. However many ask,
 // there is one refresh per connection.
 func (c *Source) refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
-	if wait := c.calmFor(seen.Key); wait > 0 {
-		return connection.Connection{}, passing(tk, wait, errors.New("a refresh failed a moment ago"))
+	if fault := c.resting(seen.Key); fault != nil {
+		// The token endpoint is left alone, but another gateway may have had
+		// more luck, or the user may have connected again there.
+		if conn, err := c.load(ctx, seen.Key); err == nil && usable(conn, tk) == nil && newer(conn, seen, c.now()) {
+			return conn, nil
+		}
+		return connection.Connection{}, fault
 	}
 	conn, err := c.refreshes.do(ctx, seen.Key, refreshLimit, func(ctx context.Context) (connection.Connection, error) {
 		return c.renew(ctx, tk, seen)
 	})
+	switch {
+	case errors.Is(err, errOver):
+		err = passing(tk, time.Second, err)
+	case err == nil:
+		err = usable(conn, tk) // the work may be that of another configuration
+	}
 	if err != nil {
 		return connection.Connection{}, err
 	}
@@ -47,88 +74,119 @@ func (c *Source) refresh(ctx context.Context, tk *toolkit.Toolkit, seen connecti
 // lease keeps other gateways from doing it at the same time, and the store's
 // compare-and-swap decides if that fails.
 func (c *Source) renew(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
-	if err := c.saveHeld(ctx, tk, seen.Key); err != nil {
-		return connection.Connection{}, err
+	if err := c.saveHeld(ctx, seen.Key); err != nil {
+		return connection.Connection{}, trouble(err)
 	}
-	release, adopted, err := c.lease(ctx, tk, seen)
-	if err != nil || adopted.Version != 0 {
-		return adopted, err
-	}
-	defer release()
-
-	// Look again: another gateway may have renewed it while we waited.
-	conn, err := c.vault.Load(ctx, seen.Key)
-	if err != nil {
-		return connection.Connection{}, trouble(ctx, err)
-	}
-	if adopt, err := c.settled(conn, tk, seen); adopt || err != nil {
+	if conn, settled, err := c.look(ctx, tk, seen); settled || err != nil {
 		return conn, err
 	}
-	return c.spend(ctx, tk, conn)
+	release, conn, err := c.lease(ctx, tk, seen)
+	if release == nil {
+		return conn, err
+	}
+	defer func() {
+		if e, _ := c.peek(seen.Key); e.held == nil {
+			release()
+		} // else others would spend the old token once more: it is the one in the store
+	}()
+	noted, settled, err := c.note(ctx, tk, seen)
+	if settled || err != nil {
+		return noted, err
+	}
+	return c.spend(ctx, tk, noted)
 }
 
-// lease takes the connection's lease, or adopts what its holder made.
-func (c *Source) lease(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (release func(), adopted connection.Connection, err error) {
-	name := leaseName(seen.Key)
+// lease takes the connection's lease. Without a release function, there is an error
+// or what the lease's holder made.
+func (c *Source) lease(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (release func(), made connection.Connection, err error) {
+	ctx, cancel := within(ctx, leaseWait)
+	defer cancel()
 	for {
-		lease, err := c.vault.Lease(ctx, name, leaseLife)
+		lease, err := c.vault.Lease(ctx, leaseName(seen.Key), leaseLife)
 		if err == nil {
-			return func() { _ = lease.Release(context.WithoutCancel(ctx)) }, connection.Connection{}, nil
+			return func() { c.release(ctx, lease) }, connection.Connection{}, nil
 		}
 		if !errors.Is(err, store.ErrHeld) {
-			return nil, connection.Connection{}, trouble(ctx, err)
+			return nil, connection.Connection{}, trouble(err)
 		}
 		if !pause(ctx, leasePoll) {
-			return nil, connection.Connection{}, passing(tk, time.Second, ctx.Err())
+			return nil, connection.Connection{}, passing(tk, time.Second, err)
 		}
-		conn, err := c.vault.Load(ctx, seen.Key)
-		if err != nil {
-			return nil, connection.Connection{}, trouble(ctx, err)
-		}
-		if adopt, err := c.settled(conn, tk, seen); adopt || err != nil {
+		if conn, settled, err := c.look(ctx, tk, seen); settled || err != nil {
 			return nil, conn, err
 		}
 	}
 }
 
-// settled reports whether there is nothing left to do: somebody renewed the
-// token, or the connection cannot be used any more.
-func (c *Source) settled(conn connection.Connection, tk *toolkit.Toolkit, seen connection.Connection) (adopt bool, err error) {
+// release is no matter of life and death: a lease ends by itself.
+func (c *Source) release(ctx context.Context, lease store.Lease) {
+	ctx, cancel := within(ctx, prepareLimit)
+	defer cancel()
+	_ = lease.Release(ctx)
+}
+
+// look reads the connection and reports whether there is nothing left to do:
+// somebody renewed the token. It is an error if the connection cannot be used any
+// more.
+func (c *Source) look(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (conn connection.Connection, settled bool, err error) {
+	conn, err = c.vault.Load(ctx, seen.Key)
+	if err != nil {
+		return connection.Connection{}, false, trouble(err)
+	}
 	c.Put(conn)
 	if err := usable(conn, tk); err != nil {
-		return false, err
+		return connection.Connection{}, false, err
 	}
 	if newer(conn, seen, c.now()) {
-		return true, nil
+		return conn, true, nil
 	}
 	if conn.RefreshToken.IsZero() {
-		return false, &connection.Unusable{Status: connection.Expired, Reason: connection.NoRefreshToken}
+		return connection.Connection{}, false, &connection.Unusable{Status: connection.Expired, Reason: connection.NoRefreshToken}
 	}
-	return false, nil
+	return conn, false, nil
+}
+
+// note looks again, since another gateway may have renewed the token while we
+// waited, and writes down that the refresh token is about to be spent.
+func (c *Source) note(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (noted connection.Connection, settled bool, err error) {
+	ctx, cancel := within(ctx, prepareLimit)
+	defer cancel()
+	for range changeTries {
+		conn, settled, err := c.look(ctx, tk, seen)
+		if settled || err != nil {
+			return conn, settled, err
+		}
+		left := conn.Intent
+		conn.Intent = &connection.Intent{ID: rand.Text(), Since: c.now().Round(0).UTC()}
+		noted, err := c.vault.Save(ctx, conn)
+		switch {
+		case err == nil:
+			c.Put(noted)
+			if left != nil {
+				// We have the lease, so nobody is at it: whoever wrote this
+				// did not come to an end.
+				c.tell(Event{Kind: Interrupted, Key: conn.Key, IntentID: left.ID})
+			}
+			return noted, false, nil
+		case !errors.Is(err, store.ErrConflict):
+			return connection.Connection{}, false, trouble(err) // nothing was spent
+		}
+	}
+	return connection.Connection{}, false, passing(tk, time.Second, store.ErrConflict)
 }
 
 // spend sends the refresh token to the provider. From the answer on, the old one
 // may be worthless and the new one exists in this process alone.
 func (c *Source) spend(ctx context.Context, tk *toolkit.Toolkit, conn connection.Connection) (connection.Connection, error) {
 	start := c.now()
-	if old := conn.Intent; old != nil && start.Sub(old.Since) > intentOld {
-		c.tell(Event{Kind: Interrupted, Key: conn.Key, IntentID: old.ID})
-	}
-	conn.Intent = &connection.Intent{ID: rand.Text(), Since: start}
-	noted, err := c.vault.Save(ctx, conn)
-	if errors.Is(err, store.ErrConflict) {
-		return c.adoptWinner(ctx, tk, conn)
-	}
+	request, cancel := within(ctx, requestLimit)
+	defer cancel()
+	grant, err := c.refresher.Refresh(request, tk.OAuth, conn.RefreshToken)
 	if err != nil {
-		return connection.Connection{}, trouble(ctx, err) // nothing was spent
+		return c.refused(ctx, tk, conn, err)
 	}
-	c.keep(noted)
-	grant, err := c.refresher.Refresh(ctx, tk.OAuth, conn.RefreshToken)
-	if err != nil {
-		return c.refused(ctx, tk, noted, err)
-	}
-	fresh, err := c.commit(ctx, tk, noted, purchase{conn.RefreshToken, grant})
-	if err == nil {
+	fresh, err := c.commit(ctx, conn, purchase{conn.RefreshToken, grant})
+	if err == nil && fresh.AccessToken.Equal(grant.AccessToken) {
 		c.tell(Event{Kind: Refreshed, Key: conn.Key, Took: c.now().Sub(start), ExpiresAt: fresh.ExpiresAt})
 	}
 	return fresh, err
@@ -143,86 +201,15 @@ func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connectio
 	if g.Scopes != nil {
 		conn.Scopes = g.Scopes
 	}
+	if conn.Status == connection.Expired {
+		// A gateway that came second with the same refresh token was refused
+		// and took the grant for dead. We hold the proof that it is not.
+		conn.Status, conn.Reason = connection.Active, ""
+	}
 	conn.Intent, conn.UpdatedAt = nil, now
 	return conn
 }
 
-// adoptWinner is for who lost a compare-and-swap before anything was spent.
-func (c *Source) adoptWinner(ctx context.Context, tk *toolkit.Toolkit, loser connection.Connection) (connection.Connection, error) {
-	winner, err := c.vault.Load(ctx, loser.Key)
-	if err != nil {
-		return connection.Connection{}, trouble(ctx, err)
-	}
-	if adopt, err := c.settled(winner, tk, loser); adopt || err != nil {
-		return winner, err
-	}
-	return connection.Connection{}, passing(tk, time.Second, store.ErrConflict)
-}
-
-// refused deals with a refresh that gave no token.
-func (c *Source) refused(ctx context.Context, tk *toolkit.Toolkit, conn connection.Connection, cause error) (connection.Connection, error) {
-	if no, definite := errors.AsType[*oauth.Refused](cause); definite {
-		if !no.Grant() {
-			return c.clientRefused(tk, conn, no)
-		}
-		return c.end(ctx, tk, conn, no)
-	}
-	wait := c.fault(conn.Key, retryAfterOf(cause))
-	if away, ok := errors.AsType[*oauth.Unavailable](cause); ok && away.Answered {
-		// The provider did answer, so the refresh token is not spent. Best
-		// effort: an intent that stays only makes a later report too careful.
-		conn.Intent = nil
-		if saved, err := c.vault.Save(ctx, conn); err == nil {
-			c.keep(saved)
-		}
-	}
-	c.tell(Event{Kind: Failed, Key: conn.Key, Err: cause})
-	return connection.Connection{}, passing(tk, wait, cause)
-}
-
-// end marks a connection whose grant the provider has refused, after reading once
-// more: whoever else refreshed it meanwhile has a good token that must not be lost.
-func (c *Source) end(ctx context.Context, tk *toolkit.Toolkit, conn connection.Connection, no *oauth.Refused) (connection.Connection, error) {
-	now, err := c.vault.Load(ctx, conn.Key)
-	if err != nil {
-		return connection.Connection{}, trouble(ctx, err)
-	}
-	if !now.RefreshToken.Equal(conn.RefreshToken) {
-		if adopt, err := c.settled(now, tk, conn); adopt || err != nil {
-			return now, err
-		}
-		return connection.Connection{}, passing(tk, time.Second, no)
-	}
-	now.Status, now.Reason, now.Intent, now.UpdatedAt = connection.Expired, connection.RefreshRejected, nil, c.now()
-	saved, err := c.vault.Save(ctx, now)
-	if err != nil {
-		return connection.Connection{}, trouble(ctx, err)
-	}
-	c.Put(saved)
-	c.tell(Event{Kind: Ended, Key: conn.Key, Err: no})
-	return connection.Connection{}, &connection.Unusable{Status: saved.Status, Reason: saved.Reason}
-}
-
-// clientRefused: the operator's client is wrong, disabled or forbidden. No user can
-// mend that by connecting again.
-func (c *Source) clientRefused(tk *toolkit.Toolkit, conn connection.Connection, no *oauth.Refused) (connection.Connection, error) {
-	wait := c.fault(conn.Key, 0)
-	c.tell(Event{Kind: Misplaced, Key: conn.Key, Err: no})
-	p := problem.New(problem.CredentialRejected, "oauth_client", tk.Name+" does not accept the gateway's OAuth client. The operator has to check client_id and client_secret.")
-	p.RetryAfter = wait
-	return connection.Connection{}, p.Because(no)
-}
-
-// passing is the refusal for a fault that will pass. It never asks to connect.
-func passing(tk *toolkit.Toolkit, wait time.Duration, cause error) *problem.Problem {
-	p := problem.New(problem.RefreshUnavailable, "refresh", "The access token for "+tk.Name+" has to be renewed, and that does not work at the moment. The connection is not lost; try again later.")
-	p.RetryAfter = max(wait, time.Second)
-	return p.Because(cause)
-}
-
-func retryAfterOf(err error) time.Duration {
-	if away, ok := errors.AsType[*oauth.Unavailable](err); ok {
-		return away.RetryAfter
-	}
-	return 0
+func leaseName(k connection.Key) string {
+	return vault.Name("refresh", k.Tenant, k.User, k.Toolkit, k.Account)
 }

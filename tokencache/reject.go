@@ -44,6 +44,8 @@ func (c *Cache) Worked(key connection.Key) {
 
 // giveUp marks a connection as an error; if somebody else changed it, they know better.
 func (c *Source) giveUp(ctx context.Context, conn connection.Connection) {
+	ctx, cancel := within(ctx, prepareLimit) // the agent may have hung up on all those refusals
+	defer cancel()
 	now, err := c.vault.Load(ctx, conn.Key)
 	if err != nil || now.Status != connection.Active || !now.AccessToken.Equal(conn.AccessToken) {
 		return

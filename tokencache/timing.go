@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/problem"
 )
 
 // maxBuffer is the longest time before its end that a token is renewed, unless the
@@ -24,37 +25,49 @@ func renewalDue(conn connection.Connection, buffer time.Duration, now time.Time)
 	}
 	life := conn.ExpiresAt.Sub(conn.IssuedAt)
 	if buffer <= 0 {
-		spread := time.Duration(conn.IssuedAt.UnixNano()/1000%1000) * life / 10_000
+		spread := time.Duration(conn.IssuedAt.Nanosecond()/1000%1000) * (life / 10_000) // this way round, a life of years does not overflow
 		buffer = min(maxBuffer, life/10+spread)
 	}
 	// Never more than half its life: a buffer beyond that renews all the time.
 	return !now.Before(conn.ExpiresAt.Add(-min(buffer, life/2)))
 }
 
-// fault notes a passing fault and gives how long the token endpoint is left alone:
-// 1 s, doubling to 60 s, or what the provider asked for.
-func (c *Cache) fault(key connection.Key, asked time.Duration) time.Duration {
+// rest notes that a refresh failed with p. The token endpoint is left alone for 1 s,
+// doubling to 60 s, or for as long as the provider asked; calls that need it get p
+// meanwhile.
+func (c *Cache) rest(conn connection.Connection, asked time.Duration, p *problem.Problem) *problem.Problem {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.entries[key]
-	if e == nil {
-		return max(asked, time.Second)
-	}
+	e := c.putLocked(conn)
 	wait := max(asked, min(time.Second<<min(e.faults, 6), time.Minute))
 	e.faults++
 	e.calm = c.now().Add(wait)
-	return wait
+	e.fault = p
+	return in(p, wait)
 }
 
-func (c *Cache) calmFor(key connection.Key) time.Duration {
+// resting gives the fault for which the token endpoint is left alone, if it is.
+func (c *Cache) resting(key connection.Key) error {
 	e, _ := c.peek(key)
-	return max(0, e.calm.Sub(c.now()))
+	if wait := e.calm.Sub(c.now()); wait > 0 {
+		return in(e.fault, wait)
+	}
+	return nil
+}
+
+// in gives p with the time that is left, where it will pass by itself at all.
+func in(p *problem.Problem, wait time.Duration) *problem.Problem {
+	own := *p
+	if own.RetryAfter > 0 {
+		own.RetryAfter = wait
+	}
+	return &own
 }
 
 // rejections count how often a provider refused a token that was just renewed.
 type rejections struct {
-	last  time.Time
-	paths []string // different ones, since the last call that worked
+	since time.Time // of the first in this minute
+	paths []string  // different ones, since the last call that worked
 }
 
 const (
@@ -65,7 +78,7 @@ const (
 )
 
 func (r rejections) recent(now time.Time) bool {
-	return !r.last.IsZero() && now.Sub(r.last) < rejectionCalm
+	return !r.since.IsZero() && now.Sub(r.since) < rejectionCalm
 }
 
 func (r rejections) and(path string, now time.Time) rejections {
@@ -73,5 +86,9 @@ func (r rejections) and(path string, now time.Time) rejections {
 	if !slices.Contains(paths, path) && len(paths) < rejectionLimit {
 		paths = append(paths, path)
 	}
-	return rejections{last: now, paths: paths}
+	since := r.since
+	if !r.recent(now) {
+		since = now // not each time: an endpoint that is called all the time would put off the next refresh for ever
+	}
+	return rejections{since: since, paths: paths}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -60,10 +61,13 @@ type entry struct {
 	conn connection.Connection
 	// held is a grant that the store has not taken yet.
 	held *purchase
-	// calm is until when the token endpoint is left alone after a passing
-	// fault, and faults how many came in a row.
+	// calm is until when the token endpoint is left alone after a fault, and
+	// faults how many came in a row.
 	calm   time.Time
+	fault  *problem.Problem
 	faults int
+	// slow is until when nobody waits for an early refresh: one takes long.
+	slow time.Time
 	// rejections are what the provider refused although the token was new.
 	rejections rejections
 }
@@ -93,21 +97,25 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Wait returns when no refresh is under way. A rotated token is saved by then.
-func (c *Cache) Wait() {
-	c.loads.wait()
-	c.refreshes.wait()
+// Close begins no refresh any more and returns when none is under way: a rotated
+// token is saved by then. Calls that need the store or the provider get a 503.
+func (c *Cache) Close() {
+	c.refreshes.end()
+	c.loads.end()
+	// What the store would not take is tried once more: it is the last chance.
+	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
+	defer cancel()
+	for _, key := range c.heldKeys() {
+		_ = c.saveHeld(ctx, key)
+	}
 }
 
 // Token gives a connection whose access token works now, as far as we know. Errors:
 // *connection.Unusable where the user has to connect, and a *problem.Problem for
 // everything that passes.
 func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
-	e, err := c.entry(ctx, key)
+	e, err := c.entry(ctx, tk, key)
 	if err != nil {
-		return connection.Connection{}, err
-	}
-	if err := usable(e.conn, tk); err != nil {
 		return connection.Connection{}, err
 	}
 	now := c.now()
@@ -117,7 +125,7 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 	case e.conn.Stale(now):
 		return c.refresh(ctx, tk, e.conn)
 	case renewalDue(e.conn, tk.OAuth.RefreshBuffer, now) && !now.Before(e.calm):
-		return c.renewEarly(ctx, tk, e.conn, now)
+		return c.renewEarly(ctx, tk, e, now)
 	}
 	return e.conn, nil
 }
@@ -126,36 +134,51 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 const earlyWait = 2 * time.Second
 
 // renewEarly refreshes ahead of time. It waits for the result, because some
-// providers end the old token the moment they give a new one, but not for long:
-// the token at hand is still good.
-func (c *Source) renewEarly(ctx context.Context, tk *toolkit.Toolkit, conn connection.Connection, now time.Time) (connection.Connection, error) {
-	patience, cancel := context.WithTimeout(ctx, min(earlyWait, conn.ExpiresAt.Sub(now)/2))
+// providers end the old token the moment they give a new one, but not for long, and
+// once it took long, no more calls wait: the token at hand is still good.
+func (c *Source) renewEarly(ctx context.Context, tk *toolkit.Toolkit, e entry, now time.Time) (connection.Connection, error) {
+	wait := min(earlyWait, e.conn.ExpiresAt.Sub(now)/2)
+	if now.Before(e.slow) {
+		wait = 0
+	}
+	patience, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if fresh, err := c.refresh(patience, tk, conn); err == nil {
+	fresh, err := c.refresh(patience, tk, e.conn)
+	if err == nil {
 		return fresh, nil
-	} else if _, gone := errors.AsType[*connection.Unusable](err); gone {
+	}
+	if _, gone := errors.AsType[*connection.Unusable](err); gone {
 		return connection.Connection{}, err
 	}
-	return conn, ctx.Err()
+	if wait > 0 && patience.Err() != nil {
+		c.noteSlow(e.conn.Key, now.Add(requestLimit))
+	}
+	return e.conn, ctx.Err()
+}
+
+func (c *Cache) noteSlow(key connection.Key, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		e.slow = until
+	}
 }
 
 // Renew gives a connection with another access token than stale's, which the
 // provider has just refused. Errors are as Token's.
 func (c *Source) Renew(ctx context.Context, tk *toolkit.Toolkit, stale connection.Connection) (connection.Connection, error) {
-	e, err := c.entry(ctx, stale.Key)
+	e, err := c.entry(ctx, tk, stale.Key)
 	if err != nil {
 		return connection.Connection{}, err
 	}
-	if err := usable(e.conn, tk); err != nil {
-		return connection.Connection{}, err
-	}
+	now := c.now()
 	// A latecomer: somebody has renewed it meanwhile. Another refresh would
 	// throw away a good token and, where tokens rotate at once, break the
 	// calls that are using it.
-	if newer(e.conn, stale, c.now()) {
+	if newer(e.conn, stale, now) {
 		return e.conn, nil
 	}
-	if tk.OAuth == nil || e.conn.RefreshToken.IsZero() || e.rejections.recent(c.now()) {
+	if tk.OAuth == nil || e.conn.RefreshToken.IsZero() || e.rejections.recent(now) && !e.conn.Stale(now) {
 		return connection.Connection{}, &connection.Unusable{Status: connection.Active, Reason: connection.ProviderRejected}
 	}
 	return c.refresh(ctx, tk, stale)
@@ -163,13 +186,29 @@ func (c *Source) Renew(ctx context.Context, tk *toolkit.Toolkit, stale connectio
 
 // Put tells the cache of a connection that was just saved or read.
 func (c *Cache) Put(conn connection.Connection) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.putLocked(conn)
+	c.put(conn)
 }
 
-// keep is Put for what a refresh gave: a new token by itself does not prove that
-// the provider takes it.
+// put is Put, and gives the latest version that is known.
+func (c *Cache) put(conn connection.Connection) connection.Connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.putLocked(conn).conn
+}
+
+// forget drops a connection that is not in the store any more, unless it has been
+// made anew since it was known as conn. One made anew begins at version 1, and the
+// old one would win over it.
+func (c *Cache) forget(conn connection.Connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[conn.Key]; e != nil && e.conn.Version == conn.Version {
+		delete(c.entries, conn.Key)
+	}
+}
+
+// keep is Put for what a refresh gave: it ends the faults, but a new token by itself
+// does not prove that the provider takes it.
 func (c *Cache) keep(conn connection.Connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,12 +216,15 @@ func (c *Cache) keep(conn connection.Connection) {
 	if e := c.entries[conn.Key]; e != nil {
 		before = e.rejections
 	}
-	c.putLocked(conn).rejections = before
+	if e := c.putLocked(conn); e.conn.Version == conn.Version {
+		*e = entry{conn: conn, rejections: before}
+	}
 }
 
-// newer reports whether fresh has another token than stale, and one that can be used.
+// newer reports whether fresh was renewed since stale, and can be used. Some
+// providers renew a token by giving the same one a longer life.
 func newer(fresh, stale connection.Connection, now time.Time) bool {
-	return !fresh.AccessToken.Equal(stale.AccessToken) && fresh.Usable(now)
+	return fresh.Usable(now) && (!fresh.AccessToken.Equal(stale.AccessToken) || !fresh.ExpiresAt.Equal(stale.ExpiresAt))
 }
 
 // usable reports why a connection cannot be used with this toolkit, if it cannot.
@@ -198,30 +240,47 @@ func usable(conn connection.Connection, tk *toolkit.Toolkit) error {
 	return nil
 }
 
-// entry gives what is known of a connection, loading it if need be.
-func (c *Cache) entry(ctx context.Context, key connection.Key) (entry, error) {
-	if e, known := c.peek(key); known {
+// entry gives what is known of a connection that can be used, reading it if need be.
+// It is read again where it cannot be used as far as we know: before a user is sent
+// to connect, let us see whether that has been done at another gateway.
+func (c *Cache) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
+	if e, known := c.peek(key); known && usable(e.conn, tk) == nil {
 		return e, nil
 	}
-	_, err := c.loads.do(ctx, key, loadLimit, func(ctx context.Context) (connection.Connection, error) {
+	conn, err := c.load(ctx, key)
+	if err != nil {
+		return entry{}, err
+	}
+	if err := usable(conn, tk); err != nil {
+		return entry{}, err
+	}
+	if e, known := c.peek(key); known && e.conn.Version == conn.Version {
+		return e, nil
+	}
+	return entry{conn: conn}, nil // changed or pushed out in the same moment
+}
+
+// load reads a connection from the store, once for all who ask at the same time.
+func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connection, error) {
+	conn, err := c.loads.do(ctx, key, loadLimit, func(ctx context.Context) (connection.Connection, error) {
+		known, _ := c.peek(key)
 		conn, err := c.vault.Load(ctx, key)
-		if err == nil {
-			c.Put(conn)
+		if errors.Is(err, connection.ErrNotConnected) {
+			c.forget(known.conn)
 		}
-		return conn, err
+		if err != nil {
+			return connection.Connection{}, err
+		}
+		return c.put(conn), nil
 	})
-	if err != nil {
-		return entry{}, trouble(ctx, err)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return connection.Connection{}, ctx.Err() // the caller hung up; nothing is wrong with the store
+	default:
+		return connection.Connection{}, trouble(err)
 	}
-	if e, known := c.peek(key); known {
-		return e, nil
-	}
-	// Pushed out of the full cache in the same moment.
-	conn, err := c.vault.Load(ctx, key)
-	if err != nil {
-		return entry{}, trouble(ctx, err)
-	}
-	return entry{conn: conn}, nil
 }
 
 const loadLimit = 15 * time.Second
@@ -236,8 +295,7 @@ func (c *Cache) peek(key connection.Key) (entry, bool) {
 }
 
 // putLocked keeps conn unless a later version is known already: a slow read must
-// not bring back what was replaced while it was under way. Records are never
-// deleted and made anew, so versions only grow.
+// not bring back what was replaced while it was under way.
 func (c *Cache) putLocked(conn connection.Connection) *entry {
 	e := c.entries[conn.Key]
 	if e == nil {
@@ -255,27 +313,30 @@ func (c *Cache) putLocked(conn connection.Connection) *entry {
 }
 
 // makeRoomLocked pushes out some entry when the cache is full; Go's map order
-// makes it a random one. Tokens that are not saved yet stay.
+// makes it a random one. Tokens that are not saved yet stay, and faults that rest,
+// or a full cache would send the token endpoint a request per call.
 func (c *Cache) makeRoomLocked() {
 	if len(c.entries) < c.max {
 		return
 	}
+	now, tries := c.now(), 0
 	for key, e := range c.entries {
-		if e.held == nil {
-			delete(c.entries, key)
-			return
+		if e.held != nil || tries < roomTries && now.Before(e.calm) {
+			tries++
+			continue
 		}
+		delete(c.entries, key)
+		return
 	}
 }
 
+// roomTries bounds the search for an entry that does not rest: in an outage all may.
+const roomTries = 20
+
 // trouble turns an error of the vault into what callers of the cache get.
-func trouble(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, connection.ErrNotConnected):
+func trouble(err error) error {
+	if errors.Is(err, connection.ErrNotConnected) {
 		return &connection.Unusable{Status: connection.NotConnected, Reason: connection.NoConnection}
-	case ctx.Err() != nil:
-		return ctx.Err() // the caller hung up; nothing is wrong with the store
-	default:
-		return vault.Problem(err)
 	}
+	return vault.Problem(err)
 }

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -18,15 +20,20 @@ var builtin embed.FS
 // Reserved names are the first path segments that the gateway answers itself.
 var Reserved = []string{"connect", "callback", "v1", "mcp", "hooks", "health", "connections", "toolgate"}
 
-// ValidID reports whether id can name a toolkit: 1 to 64 lower case letters,
+// ValidID reports whether id can name a toolkit: 1 to 63 lower case letters,
 // digits, _ and -, a letter or digit first, and none of [Reserved]. It is a path
-// segment and a host label in its own right.
+// segment and a host label (RFC 1035 §2.3.4) in its own right.
 func ValidID(id string) bool {
-	if id == "" || len(id) > 64 || slices.Contains(Reserved, id) {
+	return validAlias(id) && !slices.Contains(Reserved, id)
+}
+
+// validAlias is ValidID for what stands after "~", where nothing is reserved.
+func validAlias(name string) bool {
+	if name == "" || len(name) > 63 {
 		return false
 	}
-	for i := range len(id) {
-		c := id[i]
+	for i := range len(name) {
+		c := name[i]
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || i > 0 && (c == '-' || c == '_')) {
 			return false
 		}
@@ -70,6 +77,9 @@ func ParseDefinition(text []byte) (Definition, error) {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&d); err != nil {
 		return Definition{}, fmt.Errorf("reading a toolkit: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return Definition{}, errors.New("reading a toolkit: there is something after its end")
 	}
 	return d, nil
 }

@@ -77,6 +77,7 @@ func (d Definition) Over(over Definition) Definition {
 	d.Auth = d.Auth.over(over.Auth)
 	d.OAuth = d.OAuth.over(over.OAuth)
 	d.Identity = cmp.Or(over.Identity, d.Identity)
+	d.HelpURL = cmp.Or(over.HelpURL, d.HelpURL)
 	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
 	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
 	return d
@@ -130,7 +131,7 @@ func merged(base, over map[string]string) map[string]string {
 // what is merely not there yet stands in the result's Missing.
 func (d Definition) Toolkit() (*Toolkit, error) {
 	if !ValidID(d.ID) {
-		return nil, fmt.Errorf("%q cannot be a toolkit's name: lower case letters, digits, _ and - only, a letter or digit first, at most 64; and not one of %s", d.ID, strings.Join(Reserved, ", "))
+		return nil, fmt.Errorf("%q cannot be a toolkit's name: lower case letters, digits, _ and - only, a letter or digit first, at most 63; and not one of %s", d.ID, strings.Join(Reserved, ", "))
 	}
 	if d.BaseURL == "" {
 		return nil, fmt.Errorf("the catalogue does not know %q, so it needs a base_url", d.ID)
@@ -144,15 +145,64 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		Identity: d.Identity, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
 	}
 	for alias, text := range d.Hosts {
+		if !validAlias(alias) {
+			return nil, fmt.Errorf("%q cannot be the name of a host: lower case letters, digits, _ and - only", alias)
+		}
 		if t.Aliases[alias], err = parseURL("host "+alias, text); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.checkHeaders(); err != nil {
+		return nil, err
 	}
 	if err := d.auth(t); err != nil {
 		return nil, err
 	}
 	slices.Sort(t.Missing)
 	return t, nil
+}
+
+// checkHeaders refuses here what net/http would refuse on each call, and what
+// belongs to the credential or to the gateway.
+func (d Definition) checkHeaders() error {
+	for name, value := range d.Headers {
+		switch {
+		case !validHeader(name):
+			return fmt.Errorf("%q is not the name of a header", name)
+		case !validValue(value):
+			return fmt.Errorf("header %s: a value without control characters, please", name)
+		case slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)):
+			return fmt.Errorf("header %s cannot be set here; a credential goes into api_key, basic or oauth2", name)
+		}
+	}
+	a := d.Auth
+	switch {
+	case a.Header != "" && a.Query != "":
+		return fmt.Errorf("toolkit %s puts its credential into a header or into a query parameter, not both", d.ID)
+	case a.Header != "" && !validHeader(a.Header):
+		return fmt.Errorf("%q is not the name of a header", a.Header)
+	case a.Prefix != nil && !validValue(*a.Prefix):
+		return fmt.Errorf("toolkit %s: a prefix without control characters, please", d.ID)
+	}
+	return nil
+}
+
+// ownHeaders are not a toolkit's to set.
+var ownHeaders = []string{"Authorization", "Connection", "Content-Length", "Cookie", "Host", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// validHeader reports whether name is a token (RFC 9110 §5.6.2).
+func validHeader(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func validValue(value string) bool {
+	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 func (d Definition) auth(t *Toolkit) error {
@@ -189,12 +239,16 @@ func (d Definition) auth(t *Toolkit) error {
 
 func (d Definition) oauth(t *Toolkit) error {
 	o := d.OAuth
-	for _, e := range []struct{ name, text string }{{"authorize_url", o.AuthorizeURL}, {"token_url", o.TokenURL}} {
+	for _, e := range []struct {
+		name, text string
+		required   bool
+	}{{"authorize_url", o.AuthorizeURL, true}, {"token_url", o.TokenURL, true}, {"revoke_url", o.RevokeURL, false}} {
 		if e.text == "" {
-			return fmt.Errorf("toolkit %s needs an %s in its oauth2 block", d.ID, e.name)
+			if e.required {
+				return fmt.Errorf("toolkit %s needs %s in its oauth2 block", d.ID, e.name)
+			}
+			continue
 		}
-	}
-	for _, e := range []struct{ name, text string }{{"authorize_url", o.AuthorizeURL}, {"token_url", o.TokenURL}, {"revoke_url", o.RevokeURL}} {
 		if _, err := parseEndpoint(e.name, e.text); err != nil {
 			return err
 		}
@@ -224,24 +278,24 @@ func (t *Toolkit) require(setting string, there bool) {
 // parseURL takes the address of a host that credentials go to.
 func parseURL(setting, text string) (*url.URL, error) {
 	u, err := parseEndpoint(setting, text)
-	if err == nil && u.RawQuery != "" {
+	if err == nil && (u.RawQuery != "" || u.ForceQuery) {
 		err = fmt.Errorf("%s %q: an address without a query, please", setting, text)
+	}
+	if err == nil && !safePath(u.Path) {
+		err = fmt.Errorf("%s %q: a path without . and .. segments, please", setting, text)
 	}
 	return u, err
 }
 
 func parseEndpoint(setting, text string) (*url.URL, error) {
-	if text == "" {
-		return nil, nil
-	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s %q is not a URL", setting, text)
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return nil, fmt.Errorf("%s is not a URL", setting) // text may hold a password, as below
+	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
 		return nil, fmt.Errorf("%s %q: an address with https:// (or http://) and a host, please", setting, text)
 	case u.User != nil:
-		return nil, fmt.Errorf("%s: an address without user name and password, please", setting) // text would quote them
+		return nil, fmt.Errorf("%s: an address without user name and password, please", setting)
 	case u.Fragment != "":
 		return nil, fmt.Errorf("%s %q: an address without a fragment, please", setting, text)
 	}

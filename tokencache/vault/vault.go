@@ -45,15 +45,13 @@ func (v *Vault) Get(ctx context.Context, name string) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	return v.open(r)
-}
-
-func (v *Vault) open(r store.Record) (Document, error) {
-	plain, err := v.ring.Open(r.Value, r.Key)
+	// Opened under the name that was asked for, not the one that the record
+	// says: that one is in the hands of who can write to the store.
+	plain, err := v.ring.Open(r.Value, name)
 	if err != nil {
 		return Document{}, fmt.Errorf("opening a record: %w", err)
 	}
-	return Document{r.Key, plain, r.Version, r.Expires, r.Index}, nil
+	return Document{name, plain, r.Version, r.Expires, r.Index}, nil
 }
 
 // Put writes a document, as [store.Store] does.

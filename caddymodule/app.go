@@ -1,0 +1,185 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package caddymodule is the door into Caddy, and the only package that knows it. It
+// translates options and requests, and decides nothing.
+//
+// The comments of the options are the documentation that operators read.
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(ConnectHandler{})
+	caddy.RegisterModule(FileStore{})
+	caddy.RegisterModule(MemoryStore{})
+	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
+	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
+	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)
+	// Each goes right before reverse_proxy, so the order here is their order:
+	// pages first, since on a shared site they answer only their own paths.
+	httpcaddyfile.RegisterDirectiveOrder("toolgate_connect", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("toolgate", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// App holds what all of Toolgate's handlers share: the agents that may call, the
+// toolkits that they may reach, and the store where users' connections are kept.
+//
+// Secrets are written as placeholders, `{env.NAME}` or `{file./path}`. They are
+// read once when the configuration is loaded and never appear in `/config/`.
+type App struct {
+	// The address under which users reach the connect pages, such as
+	// `https://connect.example.com`. Links are made from it and never from a
+	// request. It has to be https unless it is on this machine.
+	// Default: none; toolkits that users connect to are then drafts.
+	PublicURL string `json:"public_url,omitempty"`
+
+	// How the person who opens a link is known to be the user whom the link is
+	// for. `none`: not at all. Whoever opens a link first connects an account of
+	// theirs, and the agent uses it for the user; fit for a single person or for
+	// trying things out.
+	// Default: `none` while public_url is on this machine, and then for browsers
+	// on this machine only. Anywhere else it has to be chosen.
+	VerifyUser string `json:"verify_user,omitempty"`
+
+	// Where connections are kept. Default: `file`, in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=toolgate.stores inline_key=store"`
+
+	// The keys that seal what is stored, as a placeholder: 32 bytes each in
+	// base64, one per line, the first for new records and all for reading.
+	// Default: with the `file` store, a key file that is made beside it. Other
+	// stores need one. Without the key all connections are lost: back it up.
+	EncryptionKey string `json:"encryption_key,omitempty"`
+
+	// The file that gets one JSON line for each call before it is made. A call
+	// that cannot be recorded is not made. `stderr` and `discard` are possible.
+	// The file may be moved away at any time; a new one is begun.
+	// Default: `toolgate/audit.log` in Caddy's data directory.
+	Audit string `json:"audit,omitempty"`
+
+	// The programs that may call, by name. Default: none, and then only calls
+	// that surely come from this machine are served.
+	Agents map[string]*Agent `json:"agents,omitempty"`
+
+	// The APIs that agents may reach, by name.
+	Toolkits map[string]*Toolkit `json:"toolkits,omitempty"`
+
+	// The HTTP status of the answer that asks a user to connect. SDKs lose or
+	// retry many others. Default: 403.
+	AuthRequiredStatus int `json:"auth_required_status,omitempty"`
+
+	// How long a connect link lives. Default: 15 minutes.
+	LinkLife caddy.Duration `json:"link_life,omitempty"`
+
+	log       *zap.Logger
+	publicURL *url.URL
+	localOnly bool
+	opener    StoreOpener
+	poolKey   string // set once the reference is taken, so that Cleanup gives back only what is ours
+	state     *state
+	toolkits  map[string]*endpoint
+	auditTo   io.WriteCloser
+
+	mu     sync.Mutex
+	engine *engine
+	stop   chan struct{}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "toolgate", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision checks the configuration and prepares everything that needs no disk and
+// no network: it also runs for `validate`, beside a server that has the store open.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Logger()
+	if err := a.provisionPublicURL(); err != nil {
+		return err
+	}
+	if err := a.provisionStore(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionAgents(); err != nil {
+		return err
+	}
+	a.auditTo = auditWriter(a.Audit)
+	return a.provisionToolkits(ctx)
+}
+
+// Start opens the store and, if there is none, makes the key file.
+func (a *App) Start() error {
+	e, err := a.ready()
+	if err != nil {
+		return err
+	}
+	if err := e.probe(); err != nil {
+		return fmt.Errorf("toolgate: %w", err)
+	}
+	if len(a.Agents) == 0 {
+		a.log.Warn("no agent is configured: only calls that surely come from this machine are served")
+	}
+	a.stop = make(chan struct{})
+	go a.sweep(a.stop)
+	return nil
+}
+
+// Stop ends the background work. Requests in flight go on.
+func (a *App) Stop() error {
+	if a.stop != nil {
+		close(a.stop)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.engine != nil && caddy.Exiting() {
+		a.engine.gateway.Close() // no server knows of upgraded connections
+	}
+	return nil
+}
+
+// Cleanup gives back what Provision took. It also runs after a Provision that failed.
+func (a *App) Cleanup() error {
+	if a.auditTo != nil {
+		_ = a.auditTo.Close()
+	}
+	if a.poolKey == "" {
+		return nil
+	}
+	_, err := states.Delete(a.poolKey)
+	return err
+}
+
+// sweep removes expired links and flows now and then.
+func (a *App) sweep(stop <-chan struct{}) {
+	ticker := time.NewTicker(time.Minute)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+			if err := a.state.sweep(); err != nil {
+				a.log.Warn("sweeping the store", zap.Error(err))
+			}
+		}
+	}
+}
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

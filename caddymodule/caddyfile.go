@@ -1,0 +1,276 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// parseApp reads the global option:
+//
+//	toolgate {
+//		public_url           <url>
+//		verify_user          none
+//		store                file [<path>] | memory
+//		encryption_key       <placeholder>
+//		audit                <file> | stderr | discard
+//		link_life            <duration>
+//		auth_required_status <code>
+//		agent <name> {
+//			key      <placeholder>...
+//			tenant   <name>
+//			toolkits <name>...
+//			acts_for any | <user>...
+//		}
+//		toolkit <name> {
+//			name         <text>
+//			base_url     <url>
+//			host         <alias> <url>
+//			header       <name> <value>
+//			client_id     <text>              # these three, or all of oauth2
+//			client_secret <placeholder>
+//			scopes        <scope>...
+//			oauth2 { … }
+//			api_key [<placeholder>] [{ … }]
+//			basic <user> <placeholder>
+//			no_auth
+//			identity     <path> <field>
+//			timeout      <duration>
+//			max_replay   <size> | off
+//			transport    http { … }
+//		}
+//	}
+//
+// A second block adds to the first.
+func parseApp(d *caddyfile.Dispenser, earlier any) (any, error) {
+	app := new(App)
+	if before, ok := earlier.(httpcaddyfile.App); ok {
+		if err := caddy.StrictUnmarshalJSON(before.Value, app); err != nil {
+			return nil, err
+		}
+	}
+	d.Next() // the option's name
+	if d.NextArg() {
+		return nil, d.Err("the global option toolgate takes a block and nothing else")
+	}
+	if err := parseBlock(d, "toolgate", app.options()); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "toolgate", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func (a *App) options() options {
+	return options{
+		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", text(&a.PublicURL)},
+		"verify_user":          {"verify_user none", oneOf(&a.VerifyUser, "none")},
+		"store":                {"store file [<path>] or store memory", a.parseStore},
+		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
+		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},
+		"link_life":            {"link_life <duration>, such as link_life 15m", duration(&a.LinkLife)},
+		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
+		"agent*":               {"agent <name> { … }", a.parseAgent},
+		"toolkit*":             {"toolkit <name> { … }", a.parseToolkit},
+	}
+}
+
+func (a *App) parseAgent(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errUsage
+	}
+	name := d.Val()
+	if a.Agents[name] != nil {
+		return d.Errf("the agent %s is there already", name)
+	}
+	if d.NextArg() {
+		return errUsage
+	}
+	agent := new(Agent)
+	if a.Agents == nil {
+		a.Agents = map[string]*Agent{}
+	}
+	a.Agents[name] = agent
+	return parseBlock(d, "agent "+name, options{
+		"key*":     {"key {env.NAME}", placeholders(&agent.Keys)},
+		"tenant":   {"tenant <name>", text(&agent.Tenant)},
+		"toolkits": {"toolkits <name>...", texts(&agent.Toolkits)},
+		"acts_for": {"acts_for any, or acts_for <user>...", agent.parseActsFor},
+	})
+}
+
+func (g *Agent) parseActsFor(d *caddyfile.Dispenser) error {
+	users := d.RemainingArgs()
+	switch {
+	case len(users) == 0:
+		return errUsage
+	case len(users) == 1 && users[0] == "any":
+		g.ActsForAny = true
+	default:
+		g.ActsFor = users
+	}
+	return nil
+}
+
+func (a *App) parseToolkit(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return errUsage
+	}
+	name := d.Val()
+	if a.Toolkits[name] != nil {
+		return d.Errf("the toolkit %s is there already", name)
+	}
+	if d.NextArg() {
+		return errUsage
+	}
+	t := new(Toolkit)
+	if a.Toolkits == nil {
+		a.Toolkits = map[string]*Toolkit{}
+	}
+	a.Toolkits[name] = t
+	return parseBlock(d, "toolkit "+name, t.options())
+}
+
+func (t *Toolkit) options() options {
+	return options{
+		"name":          {"name <text>", text(&t.Name)},
+		"base_url":      {"base_url <url>", text(&t.BaseURL)},
+		"host*":         {"host <alias> <url>", pair(&t.Hosts)},
+		"header*":       {"header <name> <value>", pair(&t.Headers)},
+		"client_id":     {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},
+		"client_secret": {"client_secret {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return placeholder(&o.ClientSecret) })},
+		"scopes":        {"scopes <scope>...", into(&t.OAuth2, func(o *OAuth2) parser { return texts(&o.Scopes) })},
+		"oauth2":        {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
+		"api_key":       {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
+		"basic":         {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
+		"no_auth":       {"no_auth", flag(&t.NoAuth)},
+		"identity":      {"identity <path> <field>", t.parseIdentity},
+		"timeout":       {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
+		"max_replay":    {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
+		"transport":     {"transport http { … }", t.parseTransport},
+	}
+}
+
+func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return errUsage
+	}
+	return parseBlock(d, "oauth2", options{
+		"issuer":           {"issuer <url>", text(&o.Issuer)},
+		"authorize_url":    {"authorize_url <url>", text(&o.AuthorizeURL)},
+		"token_url":        {"token_url <url>", text(&o.TokenURL)},
+		"revoke_url":       {"revoke_url <url>", text(&o.RevokeURL)},
+		"auth_style":       {"auth_style basic, body or none", oneOf(&o.AuthStyle, "basic", "body", "none")},
+		"client_id":        {"client_id {env.NAME}", text(&o.ClientID)},
+		"client_secret":    {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
+		"scopes":           {"scopes <scope>...", texts(&o.Scopes)},
+		"scope_separator":  {"scope_separator <text>", text(&o.ScopeSeparator)},
+		"authorize_param*": {"authorize_param <name> <value>", pair(&o.AuthorizeParams)},
+		"refresh_buffer":   {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
+	})
+}
+
+func (k *APIKey) parse(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) > 1 {
+		return errUsage
+	}
+	if len(args) == 1 {
+		if placeholderOnly(args[0]) != nil {
+			return errLiteral
+		}
+		k.Key = args[0]
+	}
+	var prefix string
+	var prefixSet bool
+	err := parseBlock(d, "api_key", options{
+		"header": {"header <name>", text(&k.Header)},
+		"query":  {"query <name>", text(&k.Query)},
+		"prefix": {`prefix <text>, such as prefix "Key "`, func(d *caddyfile.Dispenser) error {
+			prefixSet = true
+			return text(&prefix)(d)
+		}},
+	})
+	if prefixSet {
+		k.Prefix = &prefix
+	}
+	if err == nil && k.Header != "" && k.Query != "" {
+		return d.Err("api_key goes into a header or into a query parameter, not both")
+	}
+	return err
+}
+
+func (b *Basic) parse(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return errUsage
+	}
+	b.Username, b.Password = args[0], args[1]
+	return placeholderOnly(b.Password)
+}
+
+func (t *Toolkit) parseIdentity(d *caddyfile.Dispenser) error {
+	if args := d.RemainingArgs(); len(args) == 2 {
+		t.IdentityPath, t.IdentityField = args[0], args[1]
+		return nil
+	}
+	return errUsage
+}
+
+func (t *Toolkit) parseTransport(d *caddyfile.Dispenser) error {
+	if !d.NextArg() || d.Val() != "http" {
+		return errUsage
+	}
+	module, err := caddyfile.UnmarshalModule(d, transportModule)
+	if err != nil {
+		return err
+	}
+	t.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", "http", nil)
+	return nil
+}
+
+// parseHandler reads the directive:
+//
+//	toolgate [<matcher>] [<toolkit>] {
+//		hosts <pattern>...
+//	}
+func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	warnOpenAdmin(h)
+	h.Next() // the directive's name
+	handler := new(Handler)
+	if h.NextArg() {
+		handler.Toolkit = h.Val()
+	}
+	if h.NextArg() {
+		return nil, h.Err("toolgate takes one toolkit, or none where calls name their own")
+	}
+	return handler, parseBlock(h.Dispenser, "toolgate", options{
+		"hosts": {"hosts <pattern>..., such as hosts *.gw.example.com", texts(&handler.Hosts)},
+	})
+}
+
+// parseConnectHandler reads the directive, which takes nothing:
+//
+//	toolgate_connect [<matcher>]
+func parseConnectHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	if h.NextArg() || h.NextBlock(0) {
+		return nil, h.Err("toolgate_connect takes nothing; its settings are in the global option toolgate")
+	}
+	return new(ConnectHandler), nil
+}
+
+// warnOpenAdmin tells operators of Caddy's admin endpoint on TCP: whoever reaches
+// it, an agent on the same machine too, can replace the whole configuration.
+func warnOpenAdmin(h httpcaddyfile.Helper) {
+	admin, _ := h.Option("admin").(*caddy.AdminConfig)
+	if admin != nil && (admin.Disabled || strings.HasPrefix(admin.Listen, "unix/")) {
+		return
+	}
+	caddy.Log().Named("toolgate").Warn("Caddy's admin endpoint is on TCP: every program on this machine can replace the configuration. Use `admin off` or `admin unix//path/admin.sock|0600`")
+}

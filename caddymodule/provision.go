@@ -1,0 +1,160 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/secret"
+)
+
+func (a *App) provisionPublicURL() error {
+	if a.PublicURL == "" {
+		return nil
+	}
+	text, err := resolved(a.PublicURL)
+	if err != nil {
+		return fmt.Errorf("public_url: %w", err)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("public_url %q: an address such as https://connect.example.com, please", text)
+	}
+	local := gateway.LoopbackHost(u.Host)
+	switch {
+	case u.Scheme == "http" && !local:
+		return fmt.Errorf("public_url %q: https, please: users' browsers keep the cookies that protect a connection for https only (http is fine on this machine)", text)
+	case a.VerifyUser == "" && !local:
+		return fmt.Errorf("public_url %q can be opened by others, so say with verify_user how Toolgate knows that a link is opened by the user it is for; `verify_user none` means that you accept whoever opens it", text)
+	case a.VerifyUser != "" && a.VerifyUser != "none":
+		return fmt.Errorf("verify_user %q is not known; known: none", a.VerifyUser)
+	}
+	a.publicURL, a.localOnly = u, a.VerifyUser == ""
+	return nil
+}
+
+// agents gives the agents with their keys. A key whose variable is not set yet
+// leaves the agent unable to call, and says so; it never opens the gateway.
+func (a *App) provisionAgents() error {
+	owner := map[string]string{}
+	for _, name := range sortedKeys(a.Agents) {
+		agent := a.Agents[name]
+		if !caller.ValidName(name) {
+			return fmt.Errorf("agent %q: a name of letters, digits and . _ - please", name)
+		}
+		if agent.Tenant != "" && !caller.ValidName(agent.Tenant) {
+			return fmt.Errorf("agent %s: tenant %q: a name of letters, digits and . _ - please", name, agent.Tenant)
+		}
+		for _, user := range agent.ActsFor {
+			if !caller.ValidUser(user) {
+				return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
+			}
+		}
+		for _, id := range agent.Toolkits {
+			if a.Toolkits[id] == nil {
+				return fmt.Errorf("agent %s: there is no toolkit %q in this configuration", name, id)
+			}
+		}
+		if err := agent.provision(name, owner, a.log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Agent) provision(name string, owner map[string]string, log *zap.Logger) error {
+	for _, text := range g.Keys {
+		if err := placeholderOnly(text); err != nil {
+			return fmt.Errorf("agent %s: key: %w", name, err)
+		}
+		key, err := resolved(text)
+		switch {
+		case err != nil:
+			return fmt.Errorf("agent %s: key: %w", name, err)
+		case key == "":
+			log.Warn("an agent's key is empty, so the agent cannot call with it", zap.String("agent", name), zap.String("key", text))
+			continue
+		case len(key) < 16:
+			log.Warn("an agent's key is short; 16 characters or more, please", zap.String("agent", name))
+		}
+		if other, taken := owner[key]; taken {
+			return fmt.Errorf("agents %s and %s have the same key", other, name)
+		}
+		owner[key] = name
+		g.keys = append(g.keys, secret.New(key))
+	}
+	if len(g.keys) == 0 {
+		log.Warn("an agent has no key, so it cannot call", zap.String("agent", name))
+	}
+	return nil
+}
+
+func (a *App) agentList() []gateway.Agent {
+	var list []gateway.Agent
+	for _, name := range sortedKeys(a.Agents) {
+		g := a.Agents[name]
+		tenant := g.Tenant
+		if tenant == "" {
+			tenant = caller.DefaultTenant
+		}
+		list = append(list, gateway.Agent{
+			Name: name, Tenant: tenant, Keys: g.keys, Toolkits: g.Toolkits, ActsForAny: g.ActsForAny, ActsFor: g.ActsFor,
+		})
+	}
+	return list
+}
+
+// resolved replaces the placeholders of an option. An unset variable and a missing
+// file give "": what that means is for the option to say.
+func resolved(text string) (string, error) {
+	value, err := caddy.NewReplacer().ReplaceOrErr(text, false, true)
+	if err != nil {
+		return "", fmt.Errorf("%q has a placeholder that Caddy does not know: {env.NAME} and {file./path} are possible", text)
+	}
+	return value, nil
+}
+
+var onePlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
+
+var errLiteral = errors.New("a secret has to be a placeholder, {env.NAME} or {file./path}: one that is written out (or put in by {$NAME}) can be read in /config/ and in Caddy's saved configuration")
+
+// placeholderOnly refuses secrets that are written out.
+func placeholderOnly(text string) error {
+	if !onePlaceholder.MatchString(text) {
+		return errLiteral // which does not quote it
+	}
+	return nil
+}
+
+func auditWriter(to string) io.WriteCloser {
+	switch to {
+	case "stderr":
+		return nopCloser{os.Stderr}
+	case "discard":
+		return nopCloser{io.Discard}
+	case "":
+		return audit.NewFile(dataFile("audit.log"))
+	default:
+		return audit.NewFile(to)
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+// Close leaves the writer open: it is not ours.
+func (nopCloser) Close() error { return nil }
+
+func dataFile(name string) string { return filepath.Join(caddy.AppDataDir(), "toolgate", name) }

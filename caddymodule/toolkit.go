@@ -1,0 +1,276 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/toolgate/toolgate/connect"
+	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Toolkit is one provider API that agents can reach. For a name that the catalogue
+// knows, such as `github`, client id and secret or a key are enough; everything can
+// be written differently here.
+type Toolkit struct {
+	// The toolkit's name for people. Default: the catalogue's, or its own name.
+	Name string `json:"name,omitempty"`
+
+	// Where the toolkit's paths begin: `https://api.example.com/v2`. The path of
+	// a call is put behind it. Default: the catalogue's.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// Further hosts of the toolkit, by a short name: a call to
+	// `/{toolkit}/~{name}/…` goes there, with the same credential.
+	Hosts map[string]string `json:"hosts,omitempty"`
+
+	// Headers that are sent on each call unless the agent sends its own.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// Each user connects an account by OAuth 2.
+	OAuth2 *OAuth2 `json:"oauth2,omitempty"`
+
+	// One key of the operator's for all users.
+	APIKey *APIKey `json:"api_key,omitempty"`
+
+	// A user name and a password of the operator's for all users.
+	Basic *Basic `json:"basic,omitempty"`
+
+	// The API takes calls without a credential.
+	NoAuth bool `json:"no_auth,omitempty"`
+
+	// How long to wait for the header of an answer; its body may take longer.
+	// Default: 60 seconds.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// How many bytes of an upload are kept in memory, so that it can be sent
+	// again when the provider refuses the token. -1: none. Default: 1 MiB.
+	MaxReplay int64 `json:"max_replay,omitempty"`
+
+	// The call that tells which account was connected: a path below base_url.
+	IdentityPath string `json:"identity_path,omitempty"`
+
+	// The field of that call's JSON answer that names the account, such as
+	// `login` or `user.email`.
+	IdentityField string `json:"identity_field,omitempty"`
+
+	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
+	// protocol versions, as in reverse_proxy's `transport http`.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+}
+
+// OAuth2 is the operator's client at the provider.
+type OAuth2 struct {
+	// The client id that the provider gave, best as a placeholder.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The client secret, as a placeholder.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// The scopes to ask users for.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// The authorization server's issuer. It is compared with the `iss` that comes
+	// back (RFC 9207), where the provider sends one.
+	Issuer string `json:"issuer,omitempty"`
+
+	// Where users sign in and consent. Default: the catalogue's.
+	AuthorizeURL string `json:"authorize_url,omitempty"`
+
+	// Where codes and refresh tokens are exchanged. Default: the catalogue's.
+	TokenURL string `json:"token_url,omitempty"`
+
+	// Where tokens are revoked (RFC 7009). Default: the catalogue's or none.
+	RevokeURL string `json:"revoke_url,omitempty"`
+
+	// How the client proves itself at the token endpoint: `basic`, `body` or, for
+	// a client without a secret, `none`. Default: the catalogue's, or `basic`.
+	AuthStyle string `json:"auth_style,omitempty"`
+
+	// What joins scopes in the authorize URL. Default: the catalogue's, or a space.
+	ScopeSeparator string `json:"scope_separator,omitempty"`
+
+	// Parameters to add to the authorize URL, such as `access_type offline`.
+	AuthorizeParams map[string]string `json:"authorize_params,omitempty"`
+
+	// How long before its end a token is renewed. Default: the smaller of 5
+	// minutes and a tenth to a fifth of its life.
+	RefreshBuffer caddy.Duration `json:"refresh_buffer,omitempty"`
+}
+
+// APIKey is a key in a header or a query parameter.
+type APIKey struct {
+	// The key, as a placeholder.
+	Key string `json:"key,omitempty"`
+
+	// The header to put it in. Default: the catalogue's, or `Authorization`.
+	Header string `json:"header,omitempty"`
+
+	// The query parameter to put it in, instead of a header. Keys in addresses
+	// end in logs along the way: only where the provider has nothing better.
+	Query string `json:"query,omitempty"`
+
+	// What stands before the key, with its space. Default: `Bearer ` in
+	// Authorization, nothing elsewhere.
+	Prefix *string `json:"prefix,omitempty"`
+}
+
+// Basic is HTTP Basic authentication.
+type Basic struct {
+	// The user name.
+	Username string `json:"username,omitempty"`
+
+	// The password, as a placeholder.
+	Password string `json:"password,omitempty"`
+}
+
+// endpoint is a toolkit that was provisioned.
+type endpoint struct {
+	toolkit   *toolkit.Toolkit
+	transport *transport
+}
+
+func (a *App) provisionToolkits(ctx caddy.Context) error {
+	a.toolkits = map[string]*endpoint{}
+	for _, id := range sortedKeys(a.Toolkits) {
+		e, err := a.provisionToolkit(ctx, id, a.Toolkits[id])
+		if err != nil {
+			return fmt.Errorf("toolkit %s: %w", id, err)
+		}
+		a.toolkits[id] = e
+	}
+	return nil
+}
+
+func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (*endpoint, error) {
+	s := settings{from: map[string]string{}}
+	over := options.definition(id, &s)
+	if s.err != nil {
+		return nil, s.err
+	}
+	base, _ := toolkit.Builtin(id)
+	tk, err := base.Over(over).Toolkit()
+	if err != nil {
+		return nil, err
+	}
+	if tk.Auth.PerUser && a.publicURL == nil {
+		tk.Missing = append(tk.Missing, "public_url")
+	}
+	s.explain(tk.Missing)
+	a.reportDraft(tk, base.HelpURL)
+	e := &endpoint{toolkit: tk}
+	e.transport, err = newTransport(ctx, tk, options.TransportRaw)
+	return e, err
+}
+
+// reportDraft tells the operator what is left to do, with the exact address to
+// register: providers compare it letter by letter.
+func (a *App) reportDraft(tk *toolkit.Toolkit, help string) {
+	if !tk.Draft() {
+		return
+	}
+	fields := []zap.Field{zap.String("toolkit", tk.ID), zap.Strings("missing", tk.Missing)}
+	if tk.OAuth != nil && a.publicURL != nil {
+		fields = append(fields, zap.String("redirect_uri_to_register", connect.RedirectURI(a.publicURL, tk.ID)))
+	}
+	if help != "" {
+		fields = append(fields, zap.String("register_at", help))
+	}
+	a.log.Warn("toolkit is a draft: its calls are answered with 503 until this is configured", fields...)
+}
+
+// settings resolves the placeholders of a toolkit's options and remembers where
+// each came from, so that what is missing can be named as it was written.
+type settings struct {
+	from map[string]string
+	err  error
+}
+
+func (s *settings) plain(name, text string) string {
+	value, err := resolved(text)
+	if err != nil && s.err == nil {
+		s.err = fmt.Errorf("%s: %w", name, err)
+	}
+	s.from[name] = text
+	return value
+}
+
+func (s *settings) secret(name, text string) secret.String {
+	if text == "" {
+		return secret.String{}
+	}
+	if err := placeholderOnly(text); err != nil && s.err == nil {
+		s.err = fmt.Errorf("%s: %w", name, err)
+	}
+	return secret.New(s.plain(name, text))
+}
+
+// explain turns "client_id" into "client_id ({env.GITHUB_CLIENT_ID} is empty)".
+func (s *settings) explain(missing []string) {
+	for i, name := range missing {
+		if text := s.from[name]; text != "" {
+			missing[i] = name + " (" + text + " is empty)"
+		}
+	}
+	slices.Sort(missing)
+}
+
+func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
+	d := toolkit.Definition{
+		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: t.Hosts, Headers: t.Headers,
+		Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
+	}
+	if t.IdentityPath != "" || t.IdentityField != "" {
+		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}
+	}
+	switch {
+	case t.OAuth2 != nil:
+		t.OAuth2.define(&d, s)
+	case t.APIKey != nil:
+		k := t.APIKey
+		d.Auth = toolkit.AuthDefinition{Kind: toolkit.APIKey, Key: s.secret("api_key", k.Key), Header: k.Header, Query: k.Query, Prefix: k.Prefix}
+	case t.Basic != nil:
+		d.Auth = toolkit.AuthDefinition{Kind: toolkit.Basic, Username: s.plain("username", t.Basic.Username), Password: s.secret("password", t.Basic.Password)}
+	case t.NoAuth:
+		d.Auth.Kind = toolkit.NoAuth
+	}
+	return d
+}
+
+func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
+	d.Auth.Kind = toolkit.OAuth
+	d.OAuth = toolkit.OAuthDefinition{
+		Issuer: s.plain("issuer", o.Issuer), AuthorizeURL: s.plain("authorize_url", o.AuthorizeURL),
+		TokenURL: s.plain("token_url", o.TokenURL), RevokeURL: s.plain("revoke_url", o.RevokeURL),
+		AuthStyle: toolkit.AuthStyle(o.AuthStyle), ScopeSeparator: o.ScopeSeparator, AuthorizeParams: o.AuthorizeParams,
+		ClientID: s.plain("client_id", o.ClientID), ClientSecret: s.secret("client_secret", o.ClientSecret),
+		Scopes: o.Scopes, RefreshBuffer: time.Duration(o.RefreshBuffer),
+	}
+}
+
+// gatewayEndpoints are the toolkits as the gateway wants them.
+func (a *App) gatewayEndpoints() map[string]gateway.Endpoint {
+	all := make(map[string]gateway.Endpoint, len(a.toolkits))
+	for id, e := range a.toolkits {
+		all[id] = gateway.Endpoint{Toolkit: e.toolkit, Upstream: e.transport}
+	}
+	return all
+}
+
+// connectEndpoints are those that users can connect to.
+func (a *App) connectEndpoints() map[string]connect.Endpoint {
+	all := make(map[string]connect.Endpoint, len(a.toolkits))
+	for id, e := range a.toolkits {
+		all[id] = connect.Endpoint{Toolkit: e.toolkit, Upstream: e.transport}
+	}
+	return all
+}

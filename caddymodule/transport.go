@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// transport carries requests to one toolkit's hosts. It is Caddy's own HTTP
+// transport module, so that operators keep its options.
+type transport struct{ http *reverseproxy.HTTPTransport }
+
+const transportModule = "http.reverse_proxy.transport.http"
+
+// newTransport loads the module with our defaults where the operator says nothing.
+func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage) (*transport, error) {
+	options := new(reverseproxy.HTTPTransport)
+	if raw != nil {
+		if err := readTransport(raw, options); err != nil {
+			return nil, err
+		}
+	}
+	if err := refuseTransport(options, tk); err != nil {
+		return nil, err
+	}
+	defaultTransport(options, tk)
+	text, err := json.Marshal(options)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	module, err := ctx.LoadModuleByID(transportModule, text)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	return &transport{module.(*reverseproxy.HTTPTransport)}, nil
+}
+
+func readTransport(raw json.RawMessage, into *reverseproxy.HTTPTransport) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	if protocol := string(fields["protocol"]); protocol != "" && protocol != `"http"` {
+		return fmt.Errorf("transport %s: only http is possible here", protocol)
+	}
+	delete(fields, "protocol")
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	return caddy.StrictUnmarshalJSON(rest, into)
+}
+
+// refuseTransport names the options that would break a request or leak on the way.
+func refuseTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) error {
+	switch {
+	case o.ProxyProtocol != "":
+		return errors.New("transport: proxy_protocol would tell the provider the addresses of your agents")
+	case o.TLS != nil && strings.ContainsAny(o.TLS.ServerName, "{}"):
+		return errors.New("transport: tls_server_name has to be a fixed name")
+	case slices.Contains(o.Versions, "3"):
+		return errors.New("transport: versions 3 is not possible here; 1.1, 2 and h2c are")
+	case o.TLS != nil && tk.BaseURL.Scheme == "http":
+		return errors.New("transport: tls is set, but base_url is http and would be called in the clear")
+	}
+	return nil
+}
+
+// defaultTransport fills in limits that Caddy leaves open: a handshake or a header
+// that never comes would hold the call, and the agent, for ever.
+func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
+	if tk.BaseURL.Scheme == "https" {
+		if o.TLS == nil {
+			o.TLS = new(reverseproxy.TLSConfig)
+		}
+		if o.TLS.HandshakeTimeout == 0 {
+			o.TLS.HandshakeTimeout = caddy.Duration(5 * time.Second)
+		}
+	}
+	if tk.Timeout > 0 {
+		o.ResponseHeaderTimeout = caddy.Duration(tk.Timeout)
+	} else if o.ResponseHeaderTimeout == 0 {
+		o.ResponseHeaderTimeout = caddy.Duration(time.Minute)
+	}
+	if o.ExpectContinueTimeout == 0 {
+		o.ExpectContinueTimeout = caddy.Duration(time.Second)
+	}
+	// Bodies go through as they are; unpacking them would lose their length.
+	off := false
+	o.Compression = &off
+}
+
+// RoundTrip implements http.RoundTripper. It follows no redirect.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.http.RoundTrip(r) }
+
+// tokenTransport sends a token request the way that the operator chose for the
+// toolkit: through its proxy and with its trusted roots.
+type tokenTransport map[string]*transport // by the token endpoint's address
+
+// RoundTrip implements http.RoundTripper.
+func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if via := t[bareAddress(r.URL)]; via != nil {
+		return via.RoundTrip(r)
+	}
+	return nil, errors.New("no toolkit has this token endpoint")
+}
+
+func (a *App) tokenTransport() tokenTransport {
+	all := tokenTransport{}
+	for _, id := range sortedKeys(a.toolkits) {
+		e := a.toolkits[id]
+		if o := e.toolkit.OAuth; o != nil {
+			for _, text := range []string{o.TokenURL, o.RevokeURL} {
+				if u, err := url.Parse(text); err == nil {
+					all[bareAddress(u)] = e.transport
+				}
+			}
+		}
+	}
+	return all
+}
+
+func bareAddress(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }

@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connect"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// engine is a configuration at work. This file is how its parts are joined.
+type engine struct {
+	gateway *gateway.Gateway
+	connect *connect.Service // nil without a public URL
+	cache   *cache
+}
+
+// ready gives the engine. Caddy starts its apps in random order, so a request may
+// come before Start: whoever is first builds it, and a failure can be mended.
+func (a *App) ready() (*engine, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.engine != nil {
+		return a.engine, nil
+	}
+	ring, err := a.ring()
+	if err != nil {
+		return nil, fmt.Errorf("toolgate: encryption_key: %w", err)
+	}
+	a.engine = a.build(ring)
+	return a.engine, nil
+}
+
+func (a *App) build(ring *seal.Ring) *engine {
+	cache := a.state.cacheFor(ring)
+	client := &oauth.Client{Transport: a.tokenTransport()}
+	record := audit.NewWriter(a.auditTo)
+	e := &engine{cache: cache}
+	e.gateway = gateway.New(gateway.Config{
+		Agents:             a.agentList(),
+		Toolkits:           a.gatewayEndpoints(),
+		Credentials:        cache.tokens.Source(client, a.logToken),
+		Links:              links{e},
+		Audit:              record,
+		AuthRequiredStatus: a.AuthRequiredStatus,
+		Observe:            a.logCall,
+	})
+	if a.publicURL == nil {
+		return e
+	}
+	e.connect = connect.New(connect.Config{
+		PublicURL: a.publicURL,
+		Toolkits:  a.connectEndpoints(),
+		Vault:     cache.vault,
+		Exchanger: client,
+		Audit:     record,
+		Identify:  e.gateway.Identify,
+		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
+		Key:       ring.Derive("connect form"),
+		LocalOnly: a.localOnly,
+		LinkLife:  time.Duration(a.LinkLife),
+		Report:    a.logConnect,
+	})
+	return e
+}
+
+// ring reads the keys, making a key file where that is the default.
+func (a *App) ring() (*seal.Ring, error) {
+	if a.EncryptionKey != "" {
+		text, err := resolved(a.EncryptionKey)
+		if err != nil {
+			return nil, err
+		}
+		if text == "" {
+			return nil, fmt.Errorf("%s is empty; without the key, stored connections cannot be read", a.EncryptionKey)
+		}
+		return seal.ParseRing(text)
+	}
+	path := a.opener.KeyFile()
+	if path == "" {
+		return a.state.processKey()
+	}
+	if err := a.keyNotLost(path); err != nil {
+		return nil, err
+	}
+	ring, created, err := seal.LoadOrCreate(path)
+	if created {
+		a.log.Info("made an encryption key; back it up, connections cannot be read without it", zap.String("file", path))
+	}
+	return ring, err
+}
+
+// keyNotLost refuses to make a new key beside a store that an old one sealed: it
+// would look like a fresh start, and every connection in it would be unreadable.
+func (a *App) keyNotLost(keyFile string) error {
+	if _, err := os.Stat(keyFile); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if info, err := os.Stat(strings.TrimSuffix(keyFile, keySuffix)); err == nil && info.Size() > 0 {
+		return fmt.Errorf("the store is there but its key file %s is not; put the key back, or move the store away to begin anew", keyFile)
+	}
+	return nil
+}
+
+// probe opens the store, so that a start fails at once and with a reason.
+func (e *engine) probe() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := e.cache.vault.Load(ctx, connection.Key{Toolkit: "probe"})
+	if errors.Is(err, connection.ErrNotConnected) {
+		return nil
+	}
+	return err
+}
+
+// links lets the gateway ask the connect service for links.
+type links struct{ engine *engine }
+
+// Link implements gateway.Links.
+func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+	if l.engine.connect == nil {
+		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
+	}
+	link, err := l.engine.connect.Link(ctx, who, tk)
+	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL}, err
+}
+
+// engineFor gives the engine, or answers why there is none yet.
+func (a *App) engineFor(w http.ResponseWriter, r *http.Request) *engine {
+	e, err := a.ready()
+	if err != nil {
+		a.log.Error("not ready", zap.Error(err))
+		p := problem.New(problem.StorageUnavailable, "start", "The gateway is not ready.")
+		p.RetryAfter = 5 * time.Second
+		p.Write(w, r.Header.Get("Accept"), rand.Text())
+	}
+	return e
+}

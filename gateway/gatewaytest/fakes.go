@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gatewaytest
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Credentials is a fake token cache. A user is connected once Connect was called;
+// a renewal gives "<token>.2", "<token>.3" and so on.
+type Credentials struct {
+	mu     sync.Mutex
+	grants map[connection.Key]connection.Connection
+	first  map[connection.Key]string
+
+	// TokenErr and RenewErr answer every call where they are set.
+	TokenErr, RenewErr error
+
+	renewals, worked int
+	rejected         []string
+}
+
+func newCredentials() *Credentials {
+	return &Credentials{grants: map[connection.Key]connection.Connection{}, first: map[connection.Key]string{}}
+}
+
+// Connect gives a user a token for a toolkit.
+func (c *Credentials) Connect(user string, tk *toolkit.Toolkit, token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: tk.ID}
+	c.first[key] = token
+	c.grants[key] = connection.Connection{
+		Key: key, ID: "con_" + user, Version: 1, Status: connection.Active,
+		AccessToken: secret.New(token), Granted: connection.Grantee{Hosts: tk.Origins()},
+	}
+}
+
+// Change edits what a user has granted.
+func (c *Credentials) Change(user, toolkitID string, edit func(*connection.Connection)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID}
+	grant := c.grants[key]
+	edit(&grant)
+	c.grants[key] = grant
+}
+
+// Fail sets TokenErr and RenewErr.
+func (c *Credentials) Fail(token, renew error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.TokenErr, c.RenewErr = token, renew
+}
+
+// Token implements gateway.Credentials.
+func (c *Credentials) Token(ctx context.Context, _ *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	grant, known := c.grants[key]
+	switch {
+	case ctx.Err() != nil:
+		return grant, ctx.Err()
+	case c.TokenErr != nil:
+		return grant, c.TokenErr
+	case !known:
+		return grant, &connection.Unusable{Status: connection.NotConnected, Reason: connection.NoConnection}
+	}
+	return grant, nil
+}
+
+// Renew implements gateway.Credentials: once for a token, however many ask.
+func (c *Credentials) Renew(_ context.Context, _ *toolkit.Toolkit, stale connection.Connection) (connection.Connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	grant := c.grants[stale.Key]
+	if c.RenewErr != nil {
+		return grant, c.RenewErr
+	}
+	if grant.AccessToken.Equal(stale.AccessToken) {
+		c.renewals++
+		grant.Version++
+		grant.AccessToken = secret.New(c.first[stale.Key] + "." + strconv.FormatUint(grant.Version, 10))
+		c.grants[stale.Key] = grant
+	}
+	return grant, nil
+}
+
+// Rejected implements gateway.Credentials.
+func (c *Credentials) Rejected(_ context.Context, _ connection.Connection, path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rejected = append(c.rejected, path)
+}
+
+// Worked implements gateway.Credentials.
+func (c *Credentials) Worked(connection.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.worked++
+}
+
+// Counts gives how often a token was renewed and worked, and the paths where even a
+// new one was refused.
+func (c *Credentials) Counts() (renewals, worked int, rejected []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.renewals, c.worked, append([]string(nil), c.rejected...)
+}
+
+// LinkExpiry is when the links of [Links] end.
+var LinkExpiry = time.Date(2026, 11, 20, 9, 15, 0, 0, time.UTC)
+
+// Links makes links that lead nowhere.
+type Links struct {
+	mu  sync.Mutex
+	err error
+}
+
+// Fail makes every link fail.
+func (l *Links) Fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// Link implements gateway.Links.
+func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return gateway.Link{}, l.err
+	}
+	return gateway.Link{
+		ConnectURL: "https://connect.example.com/connect/lnk_" + who.User + "_" + tk.ID,
+		ExpiresAt:  LinkExpiry,
+		StatusURL:  "https://connect.example.com/v1/connections/" + tk.ID,
+	}, nil
+}
+
+// Audit keeps its lines in memory.
+type Audit struct {
+	mu    sync.Mutex
+	lines []audit.Record
+	err   error
+}
+
+// Fail makes every line fail.
+func (a *Audit) Fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+}
+
+// Record implements gateway.Audit.
+func (a *Audit) Record(r audit.Record) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err != nil {
+		return a.err
+	}
+	a.lines = append(a.lines, r)
+	return nil
+}
+
+// Lines gives what was recorded.
+func (a *Audit) Lines() []audit.Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]audit.Record(nil), a.lines...)
+}

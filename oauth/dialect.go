@@ -1,0 +1,36 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package oauth
+
+// RFC 6749 §5.2 has six error codes; providers have many more. A code that stands
+// in neither table is the provider's no to the operator's client: wrongly taken for
+// one about the grant, it would send users to connect again for nothing.
+
+// grantRefused are the codes that end a code or a refresh token for good.
+var grantRefused = map[string]bool{
+	"invalid_grant":         true,
+	"bad_refresh_token":     true, // GitHub
+	"bad_verification_code": true, // GitHub, of a code
+	"invalid_refresh_token": true, // Slack
+	"invalid_code":          true, // Slack and Zoho; Zoho also of a refresh token
+	"code_already_used":     true, // Slack
+	"BAD_REFRESH_TOKEN":     true, // HubSpot
+	"BAD_AUTH_CODE":         true, // HubSpot, of a code
+	"interaction_required":  true, // Microsoft: the user has to do something there
+	"consent_required":      true, // OpenID Connect Core §3.1.2.6, as are the next
+	"login_required":        true,
+}
+
+// passing are the codes that say nothing about the grant or the client.
+var passing = map[string]bool{
+	"temporarily_unavailable": true, // RFC 6749 §4.1.2.1, as is the next
+	"server_error":            true,
+	"slow_down":               true, // RFC 8628 §3.5
+	"ratelimited":             true, // Slack, as are the next
+	"rate_limited":            true,
+	"internal_error":          true,
+	"fatal_error":             true,
+	"service_unavailable":     true,
+	"request_timeout":         true,
+}
