@@ -29,6 +29,7 @@ var rooms = map[string][]string{
 	"caller":     {},
 	"problem":    {},
 	"audit":      {},
+	"egress":     {},
 	"toolkit":    {"secret"}, // data: it knows no code
 	"connection": {"secret"},
 	"credential": {"secret", "toolkit"},

@@ -44,6 +44,7 @@ import (
 //			identity     <path> <field>
 //			timeout      <duration>
 //			max_replay   <size> | off
+//			allow_private
 //			transport    http { … }
 //		}
 //	}
@@ -152,6 +153,7 @@ func (t *Toolkit) options() options {
 		"identity":      {"identity <path> <field>", t.parseIdentity},
 		"timeout":       {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
 		"max_replay":    {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
+		"allow_private": {"allow_private", flag(&t.AllowPrivate)},
 		"transport":     {"transport http { … }", t.parseTransport},
 	}
 }

@@ -23,6 +23,9 @@ func TestEveryOptionHasAComment(t *testing.T) {
 	}
 	options := 0
 	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
 		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

@@ -63,6 +63,10 @@ type Toolkit struct {
 	// `login` or `user.email`.
 	IdentityField string `json:"identity_field,omitempty"`
 
+	// Let the catalogue's hosts be addresses of a private network, for a provider
+	// that is reached inside. Hosts that are written here may be so anyway.
+	AllowPrivate bool `json:"allow_private,omitempty"`
+
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
 	// protocol versions, as in reverse_proxy's `transport http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -168,7 +172,11 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 	s.explain(tk.Missing)
 	a.reportDraft(tk, base.HelpURL)
 	e := &endpoint{toolkit: tk}
-	e.transport, err = newTransport(ctx, tk, options.TransportRaw)
+	guarded := guardedHosts(base, over)
+	if options.AllowPrivate {
+		guarded = nil
+	}
+	e.transport, err = newTransport(ctx, tk, options.TransportRaw, guarded)
 	return e, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -26,7 +27,7 @@ type transport struct{ http *reverseproxy.HTTPTransport }
 const transportModule = "http.reverse_proxy.transport.http"
 
 // newTransport loads the module with our defaults where the operator says nothing.
-func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage) (*transport, error) {
+func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage, guarded map[string]bool) (*transport, error) {
 	options := new(reverseproxy.HTTPTransport)
 	if raw != nil {
 		if err := readTransport(raw, options); err != nil {
@@ -45,7 +46,24 @@ func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage) (
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	return &transport{module.(*reverseproxy.HTTPTransport)}, nil
+	t := &transport{module.(*reverseproxy.HTTPTransport)}
+	inner := t.http.Transport
+	inner.DialContext = egress.Guard(inner.DialContext, func(host string) bool { return guarded[host] })
+	return t, nil
+}
+
+// guardedHosts are those that the operator did not write: what the catalogue says
+// may be wrong or outdated one day, and a name in it must never lead into the
+// operator's network. A host that the operator wrote is where they want it.
+func guardedHosts(catalogue, written toolkit.Definition) map[string]bool {
+	hosts := map[string]bool{}
+	for _, address := range catalogue.Addresses() {
+		hosts[address] = true
+	}
+	for _, address := range written.Addresses() {
+		delete(hosts, address)
+	}
+	return hosts
 }
 
 func readTransport(raw json.RawMessage, into *reverseproxy.HTTPTransport) error {

@@ -13,7 +13,7 @@ import (
 	"unicode"
 
 	"github.com/toolgate/toolgate/credential"
-	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -24,7 +24,7 @@ const (
 
 // account asks the provider which account was connected, for people to see. It is
 // worth no failure: without an answer the connection has no label.
-func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, g oauth.Grant) string {
+func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, token secret.String) string {
 	upstream := s.cfg.Toolkits[tk.ID].Upstream
 	if tk.Identity == nil || upstream == nil {
 		return ""
@@ -42,7 +42,7 @@ func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, g oauth.Gran
 	for name, value := range tk.Headers {
 		req.Header.Set(name, value)
 	}
-	credential.For(tk.Auth, g.AccessToken).Apply(req)
+	credential.For(tk.Auth, token).Apply(req)
 	res, err := upstream.RoundTrip(req)
 	if err != nil {
 		return ""

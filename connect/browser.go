@@ -6,37 +6,56 @@ package connect
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
-// browserCookie tells browsers apart: a flow that one starts, no other finishes.
-// __Host- keeps other hosts of the same domain from setting it; Lax, because the
-// provider's redirect back is a navigation from another site.
-const browserCookie = "__Host-toolgate"
+// cookie tells browsers apart: a flow that one starts, no other finishes. __Host-
+// keeps other hosts of the same domain from setting it; Lax, because the provider's
+// redirect back is a navigation from another site. It outlives the link, so that a
+// page that was open for as long as its link still works.
+func (s *Service) cookie() http.Cookie {
+	c := http.Cookie{
+		Name: "__Host-toolgate", Path: "/", MaxAge: int((s.cfg.LinkLife + time.Hour).Seconds()),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	if s.cfg.PublicURL.Scheme == "http" {
+		// That is this machine, where other browsers make an exception and
+		// Safari keeps no Secure cookie (WebKit bug 281149).
+		c.Name, c.Secure = "toolgate-connect", false
+	}
+	return c
+}
 
-// browser is the cookie's value, or "".
-func browser(r *http.Request) string {
-	cookies := r.CookiesNamed(browserCookie)
+// browser is the cookie's value, or "". Of two, somebody may have planted one.
+func (s *Service) browser(r *http.Request) string {
+	cookies := r.CookiesNamed(s.cookie().Name)
 	if len(cookies) != 1 || len(cookies[0].Value) != base64.RawURLEncoding.EncodedLen(idBytes) {
 		return ""
 	}
 	return cookies[0].Value
 }
 
-// greet gives the browser's cookie, setting one where there is none.
-func greet(w http.ResponseWriter, r *http.Request) string {
-	value := browser(r)
-	if value == "" {
-		value = random(idBytes)
+// is reports whether the request is from the browser with this hash.
+func (s *Service) is(r *http.Request, browserHash string) bool {
+	who := s.browser(r)
+	return who != "" && subtle.ConstantTimeCompare([]byte(hash(who)), []byte(browserHash)) == 1
+}
+
+// greet gives the browser's cookie, setting one where there is none. One that is
+// there stays as it is, since other tabs rely on it, and begins its life anew.
+func (s *Service) greet(v visit) string {
+	c := s.cookie()
+	c.Value = s.browser(v.r)
+	if c.Value == "" {
+		c.Value = random(idBytes)
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: browserCookie, Value: value, Path: "/", MaxAge: 3600,
-		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-	return value
+	http.SetCookie(v.w, &c)
+	return c.Value
 }
 
 // formToken proves that a form came from our page in this browser, for this link.
@@ -47,7 +66,7 @@ func (s *Service) formToken(browser, linkID string) string {
 }
 
 func (s *Service) formTokenOK(r *http.Request, linkID string) bool {
-	who := browser(r)
+	who := s.browser(r)
 	return who != "" && hmac.Equal([]byte(r.PostFormValue("token")), []byte(s.formToken(who, linkID)))
 }
 
@@ -62,7 +81,7 @@ func fromHere(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
 			return false
 		}
 	}

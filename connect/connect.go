@@ -13,6 +13,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -54,7 +55,11 @@ type Config struct {
 	Audit     interface{ Record(audit.Record) error }
 	// Identify tells which agent asks for the status of a connection.
 	Identify func(*http.Request) (caller.Caller, error)
-	// Connected is told of a connection that was saved. Nil: nobody.
+	// May reports whether the agent may use that toolkit, and so ask how its
+	// connection stands. Nil: every agent every toolkit.
+	May func(who caller.Caller, toolkitID string) bool
+	// Connected is told of a connection that was saved, and once more when it
+	// got its label. Nil: nobody.
 	Connected func(connection.Connection)
 	// Key signs form tokens: 32 random bytes that outlive the process.
 	Key []byte
@@ -72,7 +77,7 @@ type Config struct {
 
 // Event is one thing that happened to a flow.
 type Event struct {
-	What      string // started, connected, denied, failed, refused
+	What      string // started, connected, denied, failed, refused, trouble
 	Tenant    string
 	User      string
 	Agent     string
@@ -85,7 +90,7 @@ type Event struct {
 // Service makes links and serves the pages behind them. It is safe for concurrent use.
 type Service struct {
 	cfg    Config
-	prefix string // of the paths, from PublicURL
+	prefix string // of the paths, from PublicURL, cleaned as in the links
 }
 
 // New makes a service. It touches neither store nor network.
@@ -102,7 +107,10 @@ func New(cfg Config) *Service {
 	if cfg.Connected == nil {
 		cfg.Connected = func(connection.Connection) {}
 	}
-	return &Service{cfg: cfg, prefix: trimSlash(cfg.PublicURL.Path)}
+	if cfg.May == nil {
+		cfg.May = func(caller.Caller, string) bool { return true }
+	}
+	return &Service{cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.JoinPath("/").Path, "/")}
 }
 
 // RedirectURI is the address to register with the provider of a toolkit. Each
@@ -116,11 +124,4 @@ func (s *Service) linkURL(id string) string { return s.cfg.PublicURL.JoinPath("c
 
 func (s *Service) statusURL(toolkitID string) string {
 	return s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID).String()
-}
-
-func trimSlash(path string) string {
-	for len(path) > 0 && path[len(path)-1] == '/' {
-		path = path[:len(path)-1]
-	}
-	return path
 }

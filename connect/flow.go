@@ -6,25 +6,28 @@ package connect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
 // flow is one trip to a provider and back. It is stored under the hash of its
-// state and read once.
+// state and good for one callback.
 type flow struct {
 	LinkID      string    `json:"link"`
 	Toolkit     string    `json:"toolkit"`
-	Verifier    string    `json:"verifier"` // PKCE, for this trip alone
+	Verifier    string    `json:"verifier,omitempty"` // PKCE, for this trip alone
 	RedirectURI string    `json:"redirect_uri"`
 	ClientID    string    `json:"client_id"`
 	Issuer      string    `json:"issuer"`
 	Browser     string    `json:"browser"` // hash of the browser that started
 	Started     time.Time `json:"started"`
+	Spent       bool      `json:"spent,omitempty"`
 
 	version uint64
 }
@@ -37,7 +40,7 @@ const (
 // begin stores a new flow and gives the address to send the browser to.
 func (s *Service) begin(ctx context.Context, l *link, tk *toolkit.Toolkit, browser string) (address string, err error) {
 	state := random(stateBytes)
-	f := flow{
+	f := &flow{
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),
 		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Started: s.cfg.Now(),
 	}
@@ -45,15 +48,7 @@ func (s *Service) begin(ctx context.Context, l *link, tk *toolkit.Toolkit, brows
 	if err != nil {
 		return "", fmt.Errorf("making the authorize URL: %w", err)
 	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		return "", fmt.Errorf("writing a flow: %w", err)
-	}
-	err = s.cfg.Vault.Put(ctx, vault.Document{Name: flowName(state), Plain: text, Version: 1, Expires: f.Started.Add(flowLife)})
-	if err != nil {
-		return "", fmt.Errorf("writing a flow: %w", err)
-	}
-	return address, nil
+	return address, s.saveFlow(ctx, state, f)
 }
 
 // flowOf reads the flow with this state.
@@ -69,10 +64,29 @@ func (s *Service) flowOf(ctx context.Context, state string) (*flow, error) {
 	return f, nil
 }
 
-// claim makes the caller the only one to go on with a flow: of two callbacks with
-// one state, from a double click or a thief, one gets past here.
-func (s *Service) claim(ctx context.Context, state string, f *flow) error {
-	return s.cfg.Vault.Delete(ctx, flowName(state), f.version)
+func (s *Service) saveFlow(ctx context.Context, state string, f *flow) error {
+	text, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("writing a flow: %w", err)
+	}
+	err = s.cfg.Vault.Put(ctx, vault.Document{Name: flowName(state), Plain: text, Version: f.version + 1, Expires: f.Started.Add(flowLife)})
+	if err != nil {
+		return fmt.Errorf("writing a flow: %w", err)
+	}
+	return nil
+}
+
+// spend makes the caller the only one to go on with a flow: of two callbacks with
+// one state, from a double click or a thief, one gets past here, and the other gets
+// errTaken. The record stays for the rest of its life, so that a browser that comes
+// back to its callback is shown how that went.
+func (s *Service) spend(ctx context.Context, state string, f flow) error {
+	f.Spent, f.Verifier = true, ""
+	err := s.saveFlow(ctx, state, &f)
+	if errors.Is(err, store.ErrConflict) {
+		return errTaken
+	}
+	return err
 }
 
 func flowName(state string) string { return vault.Name("flow", hash(state)) }

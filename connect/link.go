@@ -14,11 +14,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // link is what stands behind a connect link. It is stored under the hash of its
@@ -31,8 +29,11 @@ type link struct {
 	Toolkit string    `json:"toolkit"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
-	// Started is when somebody pressed the button; zero: nobody yet.
+	// Started is when somebody last pressed the button; zero: nobody yet.
 	Started time.Time `json:"started,omitzero"`
+	// Busy is until when a callback is at work on it. It ends by itself, in case
+	// the process dies.
+	Busy time.Time `json:"busy,omitzero"`
 	// Used is when it did its work; it can do so once.
 	Used time.Time `json:"used,omitzero"`
 	// Browser is the hash of the browser that used it or failed to, which alone
@@ -44,80 +45,22 @@ type link struct {
 	version uint64
 }
 
-// Link is an address that a user opens to connect one toolkit.
-type Link struct {
-	URL       string
-	ExpiresAt time.Time
-	StatusURL string
-	Started   bool // somebody has opened it and gone on
+// errTaken: another callback or tab was faster, and it counts.
+var errTaken = errors.New("the link or the sign-in is taken")
+
+// taken is errTaken where the link did its work or is doing it.
+func (l *link) taken(now time.Time) error {
+	if !l.Used.IsZero() || now.Before(l.Busy) {
+		return errTaken
+	}
+	return nil
 }
 
-const (
-	// idBytes of randomness: more than 128 bits.
-	idBytes = 18
-	// minRest is how much time a link must have left to be given again.
-	minRest = 2 * time.Minute
-)
-
-// Link gives the link for this caller and toolkit. While one lives it is given
-// again: an agent that retries must neither flood the store nor show its user two.
-func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
-	place := vault.Name("link-for", who.Tenant, who.Agent, who.User, tk.ID)
-	for range 3 {
-		l, stale, err := s.living(ctx, place)
-		if err != nil {
-			return Link{}, vault.Problem(err)
-		}
-		if l == nil {
-			l, err = s.newLink(ctx, who, tk.ID, place, stale)
-		}
-		if errors.Is(err, store.ErrConflict) {
-			continue // another call has just made it
-		}
-		if err != nil {
-			return Link{}, vault.Problem(err)
-		}
-		return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), !l.Started.IsZero()}, nil
-	}
-	return Link{}, vault.Problem(store.ErrConflict)
-}
-
-// living gives the link at place, or nil and the version that a new one replaces.
-func (s *Service) living(ctx context.Context, place string) (l *link, stale uint64, err error) {
-	d, err := s.cfg.Vault.Get(ctx, place)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	l, err = s.find(ctx, string(d.Plain))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, d.Version, nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	if !l.Used.IsZero() || s.cfg.Now().Add(minRest).After(l.Expires) {
-		return nil, d.Version, nil
-	}
-	return l, 0, nil
-}
-
-func (s *Service) newLink(ctx context.Context, who caller.Caller, toolkitID, place string, replaces uint64) (*link, error) {
-	now := s.cfg.Now()
-	l := &link{
-		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: toolkitID,
-		Created: now, Expires: now.Add(s.cfg.LinkLife),
-	}
-	if err := s.save(ctx, l); err != nil {
-		return nil, err
-	}
-	err := s.cfg.Vault.Put(ctx, vault.Document{Name: place, Plain: []byte(l.ID), Version: replaces + 1, Expires: l.Expires})
-	if err != nil {
-		return nil, fmt.Errorf("keeping a link: %w", err)
-	}
-	return l, nil
+// underWay reports whether somebody is on the way to connect: at the provider, which
+// takes as long as a flow lives, or on the page.
+func (l *link) underWay(now time.Time) bool {
+	return !l.Started.IsZero() && l.Used.IsZero() && l.Failure == "" &&
+		(now.Before(l.Expires) || now.Before(l.Started.Add(flowLife)))
 }
 
 // find reads the link with this id.
@@ -148,19 +91,22 @@ func (s *Service) save(ctx context.Context, l *link) error {
 	return nil
 }
 
-// update changes a link and writes it, again if somebody else did meanwhile.
-func (s *Service) update(ctx context.Context, id string, change func(*link)) (*link, error) {
+// update changes a link and writes it, again if somebody else did meanwhile. change
+// sees the link as it is now and may refuse.
+func (s *Service) update(ctx context.Context, id string, change func(*link) error) error {
 	for range 5 {
 		l, err := s.find(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		change(l)
+		if err = change(l); err != nil {
+			return err
+		}
 		if err = s.save(ctx, l); !errors.Is(err, store.ErrConflict) {
-			return l, err
+			return err
 		}
 	}
-	return nil, store.ErrConflict
+	return store.ErrConflict
 }
 
 func (l *link) key() connection.Key {

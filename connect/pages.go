@@ -11,8 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-
-	"github.com/toolgate/toolgate/problem"
 )
 
 //go:embed pages
@@ -52,6 +50,8 @@ var (
 		"Ask the assistant in your chat for a new link. It takes a moment."}
 	linkUsed = message{"This link has done its work", "It was used to connect an account, and a link does that only once.",
 		"If it was you, go back to your chat: everything is ready. If you did not connect anything, tell whoever runs this service."}
+	linkBusy = message{"One moment", "The answer of the other service is being worked on.",
+		"This page looks again by itself in two seconds."}
 	toolkitGone = message{"This service was set up anew meanwhile", "What this link would connect is not offered here in that form any more.",
 		"Ask the assistant in your chat for a new link."}
 	stateUnknown = message{"This sign-in cannot be finished", "It was finished before, took longer than ten minutes, or was not started here.",
@@ -72,22 +72,27 @@ var (
 		"Try again in a minute. If it stays like this, tell whoever runs this service, with the number below."}
 )
 
-// notices are the words for what went wrong on the way, shown above the button.
+// notices say what went wrong on the way, above the button.
 var notices = map[string]string{
-	"denied":        "You declined, so nothing was connected. You can try again.",
-	"misconfigured": "The other service did not accept our request. Only whoever runs this service can mend that.",
-	"unavailable":   "The other service has a problem at the moment. Try again in a few minutes.",
-	"failed":        "That did not work. Nothing was connected; you can try again.",
+	denied:        "You declined, so nothing was connected. You can try again.",
+	misconfigured: "The other service did not accept our request. Only whoever runs this service can mend that.",
+	unavailable:   "The other service has a problem at the moment. Try again in a few minutes.",
+	failed:        "That did not work. Nothing was connected; you can try again.",
+	ours:          "You agreed, but we could not save the access, so nothing was connected. Try again in a minute.",
 }
 
-func (s *Service) confirmPage(v visit, status int, l *link, failure string) {
+const pressAgain = "This page was open twice. Please press the button once more."
+
+func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
 	left := l.Expires.Sub(s.cfg.Now())
+	// Not no-referrer: browsers then send "Origin: null" with the form.
+	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "confirm.html", formActions(authorize), view{
 		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
-		Token: s.formToken(greet(v.w, v.r), l.ID), Minutes: int((left + time.Minute - 1) / time.Minute),
-		Notice: notices[failure], Host: authorize.Host,
+		Token: s.formToken(s.greet(v), l.ID), Minutes: int((left + time.Minute - 1) / time.Minute),
+		Notice: notice, Host: authorize.Host,
 	})
 }
 
@@ -103,11 +108,13 @@ func (s *Service) message(v visit, status int, m message) {
 }
 
 // trouble is a page for a fault of ours, which passes; the cause goes to the log.
-func (s *Service) trouble(v visit, where string, err error) {
-	s.report("trouble", v, nil, where, err)
-	if after := problem.Of(err).RetryAfter; after > 0 {
-		v.w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
-	}
+func (s *Service) trouble(v visit, l *link, where string, err error) {
+	s.report("trouble", v, l, where, err)
+	s.sorry(v)
+}
+
+func (s *Service) sorry(v visit) {
+	v.w.Header().Set("Retry-After", "5")
 	s.message(v, http.StatusServiceUnavailable, troubleNow)
 }
 
@@ -142,8 +149,9 @@ func (s *Service) show(v visit, status int, page, formAction string, data view) 
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
-	// Not no-referrer: browsers then send "Origin: null" with the form.
-	h.Set("Referrer-Policy", "same-origin")
+	if h.Get("Referrer-Policy") == "" {
+		h.Set("Referrer-Policy", "no-referrer") // the callback's address holds a code
+	}
 	h.Set("Content-Length", strconv.Itoa(text.Len()))
 	v.w.WriteHeader(status)
 	_, _ = v.w.Write(text.Bytes())

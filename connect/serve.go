@@ -26,8 +26,8 @@ func (s *Service) Handles(r *http.Request) bool {
 	if r.Header["X-Toolkit"] != nil || !sameHost(r, s.cfg.PublicURL) {
 		return false
 	}
-	page, _, ok := s.page(r.URL.Path)
-	return ok && page != ""
+	_, _, ok := s.page(r.URL.Path)
+	return ok
 }
 
 // page splits a path of ours into its first segment and the rest.
@@ -51,27 +51,37 @@ func (s *Service) page(path string) (page, rest string, ok bool) {
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := visit{w, r, rand.Text()}
 	w.Header().Set("X-Toolgate-Request-Id", v.id)
-	page, rest, _ := s.page(r.URL.Path)
+	page, rest, ok := s.page(r.URL.Path)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
+	case !ok:
+		s.message(v, http.StatusNotFound, notAPage)
 	case page == "v1":
 		s.serveStatus(v, rest)
 	case s.cfg.LocalOnly && !fromHere(r):
 		s.message(v, http.StatusForbidden, notFromHere)
-	case page == "connect" && rest == stylePath:
-		serveStyle(w, r)
-	case page == "connect" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		s.serveLink(v, rest)
-	case page == "connect" && r.Method == http.MethodPost:
-		s.serveStart(v, rest)
 	case page == "callback" && r.Method == http.MethodGet:
 		s.serveCallback(v, rest)
+	case page == "callback":
+		s.notAllowed(v, "GET")
+	case reads && rest == stylePath:
+		serveStyle(w, r)
+	case reads:
+		s.serveLink(v, rest)
+	case r.Method == http.MethodPost:
+		s.serveStart(v, rest)
 	default:
-		w.Header().Set("Allow", "GET, HEAD, POST")
-		s.message(v, http.StatusMethodNotAllowed, notAPage)
+		s.notAllowed(v, "GET, HEAD, POST")
 	}
 }
 
-// sameHost compares with the public URL's host, default ports left out.
+func (s *Service) notAllowed(v visit, allow string) {
+	v.w.Header().Set("Allow", allow)
+	s.message(v, http.StatusMethodNotAllowed, notAPage)
+}
+
+// sameHost compares with the public URL's host, default ports left out. A trailing
+// dot is another host: to browsers it is, so the cookie would not come back.
 func sameHost(r *http.Request, public *url.URL) bool {
 	scheme := public.Scheme
 	return strings.EqualFold(bareHost(r.Host, scheme), bareHost(public.Host, scheme))

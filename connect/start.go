@@ -19,20 +19,21 @@ func (s *Service) serveLink(v visit, id string) {
 	if !ok {
 		return
 	}
-	ours := browser(v.r) != "" && l.Browser == hash(browser(v.r))
+	mine := s.is(v.r, l.Browser)
 	switch {
-	case !l.Used.IsZero() && ours:
+	case !l.Used.IsZero() && mine:
 		s.donePage(v, l)
 	case !l.Used.IsZero():
 		s.message(v, http.StatusGone, linkUsed)
+	case l.taken(s.cfg.Now()) != nil:
+		v.w.Header().Set("Refresh", "2") // seconds, then the same page again
+		s.message(v, http.StatusOK, linkBusy)
 	case s.expired(l):
 		s.message(v, http.StatusGone, linkExpired)
+	case mine:
+		s.confirmPage(v, http.StatusOK, l, notices[l.Failure])
 	default:
-		failure := ""
-		if ours {
-			failure = l.Failure
-		}
-		s.confirmPage(v, http.StatusOK, l, failure)
+		s.confirmPage(v, http.StatusOK, l, "")
 	}
 }
 
@@ -44,7 +45,7 @@ func (s *Service) openLink(v visit, id string) (*link, bool) {
 		s.message(v, http.StatusNotFound, linkUnknown)
 		return nil, false
 	case err != nil:
-		s.trouble(v, "link", err)
+		s.trouble(v, nil, "link", err)
 		return nil, false
 	}
 	if e, known := s.cfg.Toolkits[l.Toolkit]; !known || e.Toolkit.Draft() || e.Toolkit.OAuth == nil {
@@ -78,37 +79,44 @@ func (s *Service) serveStart(v visit, id string) {
 		s.message(v, http.StatusGone, linkUsed)
 	case s.expired(l):
 		s.message(v, http.StatusGone, linkExpired)
-	case !s.formTokenOK(v.r, id):
+	case s.browser(v.r) == "":
 		s.message(v, http.StatusForbidden, formStale)
+	case !s.formTokenOK(v.r, id):
+		// Two tabs that were opened at once, and the other one's cookie came
+		// last. The page that follows has a token that fits.
+		s.confirmPage(v, http.StatusForbidden, l, pressAgain)
 	default:
 		s.start(v, l)
 	}
 }
 
 func (s *Service) start(v visit, l *link) {
-	who := greet(v.w, v.r)
 	now := s.cfg.Now()
 	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
-		s.trouble(v, "audit", err)
+		s.trouble(v, l, "audit", err)
 		return
 	}
-	_, err := s.update(v.r.Context(), l.ID, func(l *link) {
-		if l.Started.IsZero() {
-			l.Started = now
-		}
-		l.Failure, l.Browser = "", ""
-	})
-	if err != nil {
-		s.trouble(v, "link", err)
-		return
+	// The flow first: where the link cannot be written then, nothing says that
+	// somebody is on the way.
+	address, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, s.greet(v))
+	if err == nil {
+		err = s.update(v.r.Context(), l.ID, func(l *link) error {
+			if err := l.taken(now); err != nil {
+				return err
+			}
+			l.Started, l.Failure, l.Browser = now, "", ""
+			return nil
+		})
 	}
-	address, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, who)
-	if err != nil {
-		s.trouble(v, "flow", err)
-		return
+	switch {
+	case errors.Is(err, errTaken):
+		v.redirect(s.linkURL(l.ID))
+	case err != nil:
+		s.trouble(v, l, "start", err)
+	default:
+		s.report("started", v, l, "", nil)
+		v.redirect(address)
 	}
-	s.report("started", v, l, "", nil)
-	v.redirect(address)
 }
 
 // redirect sends the browser on with GET. The header is written by hand, since

@@ -4,9 +4,12 @@
 package connect
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
@@ -14,6 +17,7 @@ import (
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // statusBody is how a connection stands, for the agent that waits for it.
@@ -41,46 +45,84 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 		v.refuse("identify", err)
 		return
 	}
-	e, known := s.cfg.Toolkits[toolkitID]
-	if !known {
-		v.refuse("resolve", problem.New(problem.UnknownToolkit, "toolkit", "There is no such toolkit here."))
+	tk, err := s.askedFor(who, toolkitID)
+	if err != nil {
+		v.refuse("resolve", err)
 		return
 	}
-	body := statusBody{Toolkit: problem.Toolkit{ID: e.Toolkit.ID, Name: e.Toolkit.Name}, User: who.User, Status: connection.Active}
-	if e.Toolkit.Auth.PerUser {
-		if err := s.fillStatus(v, who, &body); err != nil {
-			v.refuse("status", err)
+	body := statusBody{Toolkit: problem.Toolkit{ID: tk.ID, Name: tk.Name}, User: who.User, Status: connection.Active}
+	if tk.Auth.PerUser {
+		if err := s.fillStatus(v.r.Context(), who, tk, &body); err != nil {
+			v.refuse("status", vault.Problem(err))
 			return
 		}
 	}
-	v.w.Header().Set("Content-Type", "application/json")
-	v.w.Header().Set("Cache-Control", "no-store")
+	h := v.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 	_ = json.NewEncoder(v.w).Encode(body)
 }
 
-func (s *Service) fillStatus(v visit, who caller.Caller, body *statusBody) error {
-	key := connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: body.Toolkit.ID}
-	conn, err := s.cfg.Vault.Load(v.r.Context(), key)
+// askedFor refuses as the gateway does on a call.
+func (s *Service) askedFor(who caller.Caller, toolkitID string) (*toolkit.Toolkit, error) {
+	e, known := s.cfg.Toolkits[toolkitID]
+	switch {
+	case !known:
+		return nil, problem.New(problem.UnknownToolkit, "toolkit", "There is no such toolkit here.")
+	case !s.cfg.May(who, toolkitID):
+		return nil, problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+who.Agent+" may not use "+e.Toolkit.Name+". The operator allows it with toolkits.")
+	case e.Toolkit.Draft():
+		return nil, problem.New(problem.ToolkitDraft, "draft", e.Toolkit.Name+" is not set up yet. The operator has to configure: "+strings.Join(e.Toolkit.Missing, ", ")+".")
+	}
+	return e.Toolkit, nil
+}
+
+func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, body *statusBody) error {
+	conn, err := s.cfg.Vault.Load(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID})
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
 		body.Status, body.Reason = connection.NotConnected, connection.NoConnection
 	case err != nil:
-		return vault.Problem(err)
+		return err
 	default:
-		at := conn.UpdatedAt
-		body.Status, body.Reason, body.Account, body.Scopes, body.UpdatedAt = conn.Status, conn.Reason, conn.AccountLabel, conn.Scopes, &at
+		body.Status, body.Reason = s.standing(conn, tk)
+		body.Account, body.Scopes, body.UpdatedAt = conn.AccountLabel, conn.Scopes, &conn.UpdatedAt
 	}
 	if body.Status == connection.Active {
 		return nil
 	}
-	// Somebody is on the way: the agent may tell its user so.
-	place := vault.Name("link-for", who.Tenant, who.Agent, who.User, key.Toolkit)
-	l, _, err := s.living(v.r.Context(), place)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return vault.Problem(err)
-	}
-	if l != nil && !l.Started.IsZero() {
+	going, err := s.underWay(ctx, who, tk.ID)
+	if going {
 		body.Status, body.Reason = connection.Pending, connection.ConnectPending
 	}
-	return nil
+	return err
+}
+
+// standing is how a connection stands as far as a call would get with it: an agent
+// that is told "active" sends its call again, and would only be sent back here.
+func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (connection.Status, connection.Reason) {
+	switch {
+	case conn.Status != connection.Active:
+		return conn.Status, conn.Reason
+	case tk.OAuth != nil && (conn.Granted.ClientID != tk.OAuth.ClientID || conn.Granted.Issuer != tk.OAuth.Grantor()),
+		!slices.Contains(conn.Granted.Hosts, tk.BaseURL.Scheme+"://"+tk.BaseURL.Host):
+		return connection.NotConnected, connection.GrantMoved
+	case conn.Stale(s.cfg.Now()) && conn.RefreshToken.IsZero():
+		return connection.Expired, connection.NoRefreshToken
+	}
+	return conn.Status, conn.Reason
+}
+
+// underWay reports whether the user is about to connect, for the agent to say so.
+func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID string) (bool, error) {
+	l, _, err := s.lastMade(ctx, who, toolkitID)
+	if err != nil || l == nil {
+		return false, err
+	}
+	l, err = s.find(ctx, l.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && l.underWay(s.cfg.Now()), err
 }

@@ -99,7 +99,7 @@ func (c *Source) renew(ctx context.Context, tk *toolkit.Toolkit, seen connection
 // lease takes the connection's lease. Without a release function, there is an error
 // or what the lease's holder made.
 func (c *Source) lease(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (release func(), made connection.Connection, err error) {
-	ctx, cancel := within(ctx, leaseWait)
+	patience, cancel := within(ctx, leaseWait)
 	defer cancel()
 	for {
 		lease, err := c.vault.Lease(ctx, leaseName(seen.Key), leaseLife)
@@ -109,7 +109,7 @@ func (c *Source) lease(ctx context.Context, tk *toolkit.Toolkit, seen connection
 		if !errors.Is(err, store.ErrHeld) {
 			return nil, connection.Connection{}, trouble(err)
 		}
-		if !pause(ctx, leasePoll) {
+		if !pause(patience, leasePoll) {
 			return nil, connection.Connection{}, passing(tk, time.Second, err)
 		}
 		if conn, settled, err := c.look(ctx, tk, seen); settled || err != nil {

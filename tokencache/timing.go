@@ -25,7 +25,7 @@ func renewalDue(conn connection.Connection, buffer time.Duration, now time.Time)
 	}
 	life := conn.ExpiresAt.Sub(conn.IssuedAt)
 	if buffer <= 0 {
-		spread := time.Duration(conn.IssuedAt.Nanosecond()/1000%1000) * (life / 10_000) // this way round, a life of years does not overflow
+		spread := time.Duration(conn.IssuedAt.Nanosecond()/1000%1000) * (life / 10_000)
 		buffer = min(maxBuffer, life/10+spread)
 	}
 	// Never more than half its life: a buffer beyond that renews all the time.

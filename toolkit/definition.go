@@ -301,3 +301,14 @@ func parseEndpoint(setting, text string) (*url.URL, error) {
 	}
 	return u, nil
 }
+
+// Addresses are the hosts, without ports, of every address in d.
+func (d Definition) Addresses() []string {
+	var hosts []string
+	for _, text := range append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...) {
+		if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	return hosts
+}

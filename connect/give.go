@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Link is an address that a user opens to connect one toolkit.
+type Link struct {
+	URL       string
+	ExpiresAt time.Time
+	StatusURL string
+	Started   bool // somebody has opened it and gone on
+}
+
+const (
+	// idBytes of randomness: more than 128 bits.
+	idBytes = 18
+	// minRest is how much time a link must have left to be given again.
+	minRest = 2 * time.Minute
+	// linkTries: the second finds what another call made, unless it was used in
+	// the same moment.
+	linkTries = 3
+)
+
+// Link gives the link for this caller and toolkit. While one lives it is given
+// again: an agent that retries must neither flood the store nor show its user two.
+func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
+	for range linkTries {
+		l, version, err := s.lastMade(ctx, who, tk.ID)
+		if err == nil && l != nil {
+			l, err = s.ensure(ctx, l)
+		}
+		if err == nil && !s.givable(l) {
+			l, err = s.makeLink(ctx, who, tk.ID, version+1)
+		}
+		if errors.Is(err, store.ErrConflict) {
+			continue // another call has just made it
+		}
+		if err != nil {
+			return Link{}, vault.Problem(err)
+		}
+		return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), !l.Started.IsZero()}, nil
+	}
+	return Link{}, vault.Problem(store.ErrConflict)
+}
+
+// givable: a user who opens it now gets to the end.
+func (s *Service) givable(l *link) bool {
+	rest := min(minRest, s.cfg.LinkLife/2)
+	return l != nil && l.Used.IsZero() && !s.cfg.Now().Add(rest).After(l.Expires)
+}
+
+// lastMade gives the link that was last made for a caller and a toolkit, as it was
+// made, with the version of the note that says so. nil: none.
+func (s *Service) lastMade(ctx context.Context, who caller.Caller, toolkitID string) (l *link, version uint64, err error) {
+	d, err := s.cfg.Vault.Get(ctx, noteName(who, toolkitID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	l = new(link)
+	if err := json.Unmarshal(d.Plain, l); err != nil {
+		return nil, 0, fmt.Errorf("reading a link: %w", err)
+	}
+	return l, d.Version, nil
+}
+
+// makeLink makes a link and notes whom it was made for. The note comes first: of
+// many calls at once, one writes it, and the others leave nothing behind.
+func (s *Service) makeLink(ctx context.Context, who caller.Caller, toolkitID string, version uint64) (*link, error) {
+	now := s.cfg.Now()
+	l := &link{
+		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: toolkitID,
+		Created: now, Expires: now.Add(s.cfg.LinkLife),
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("noting a link: %w", err)
+	}
+	err = s.cfg.Vault.Put(ctx, vault.Document{
+		// For as long as somebody who started in time can be under way.
+		Name: noteName(who, toolkitID), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("noting a link: %w", err)
+	}
+	return s.ensure(ctx, l)
+}
+
+// ensure gives a link as it is now. Where only the note is there, the call that made
+// it is not there yet or died, and whoever comes first writes the link from the note.
+func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
+	l, err := s.find(ctx, made.ID)
+	if !errors.Is(err, store.ErrNotFound) {
+		return l, err
+	}
+	if err = s.save(ctx, made); errors.Is(err, store.ErrConflict) {
+		return s.find(ctx, made.ID)
+	}
+	return made, err
+}
+
+func noteName(who caller.Caller, toolkitID string) string {
+	return vault.Name("link-for", who.Tenant, who.Agent, who.User, toolkitID)
+}

@@ -1,0 +1,165 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/tokencache/store"
+)
+
+// The words for what can go wrong; pages.go has the sentences.
+const (
+	denied        = "denied"        // the user said no
+	misconfigured = "misconfigured" // the provider does not accept the operator's client
+	unavailable   = "unavailable"   // the provider has a problem
+	failed        = "failed"        // the provider does not accept the code, or who knows
+	ours          = "not_kept"      // the store or the audit log did not take it
+)
+
+// complete turns the provider's answer into a saved connection. It gives the word
+// for what went wrong, or "".
+func (s *Service) complete(ctx context.Context, v visit, t *trip) (failure string) {
+	failure, err := s.redeem(ctx, v, t)
+	switch {
+	case failure == "":
+		s.report("connected", v, t.link, "", nil)
+		return ""
+	case err == nil:
+		s.report("denied", v, t.link, failure, nil)
+	default:
+		s.report("failed", v, t.link, failure, err)
+	}
+	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.ConnectFail, v.id, failure)); err != nil {
+		s.report("trouble", v, t.link, "audit", err) // nothing was done that it could stop
+	}
+	return failure
+}
+
+// redeem spends the code. err is nil where the provider sent none.
+func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string, err error) {
+	if t.refusal != "" || t.code == "" {
+		return failureOf(t.refusal), nil
+	}
+	grant, err := s.cfg.Exchanger.Exchange(ctx, t.toolkit.OAuth, t.code, t.flow.Verifier, t.flow.RedirectURI)
+	if err != nil {
+		return exchangeFailure(err), err
+	}
+	// On paper before it can be used.
+	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
+		return ours, err
+	}
+	if err := s.keep(ctx, t, grant); err != nil {
+		return ours, err
+	}
+	return "", nil
+}
+
+// failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:
+// the page must not say what somebody wrote into an address.
+func failureOf(code string) string {
+	switch code {
+	case "access_denied":
+		return denied
+	case "invalid_scope", "unauthorized_client", "invalid_request", "unsupported_response_type":
+		return misconfigured
+	case "server_error", "temporarily_unavailable":
+		return unavailable
+	}
+	return failed
+}
+
+func exchangeFailure(err error) string {
+	if no, ok := errors.AsType[*oauth.Refused](err); ok && !no.Grant() {
+		return misconfigured
+	}
+	if _, ok := errors.AsType[*oauth.Unavailable](err); ok {
+		return unavailable
+	}
+	return failed
+}
+
+// keep saves the grant as the user's connection. An earlier one keeps its id.
+func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
+	var conn connection.Connection
+	err := persist(ctx, func() (err error) {
+		conn, err = s.cfg.Vault.Load(ctx, t.link.key())
+		if err == nil || errors.Is(err, connection.ErrNotConnected) {
+			// ErrConflict: a refresh of the old grant came between.
+			conn, err = s.cfg.Vault.Save(ctx, granted(conn, t, g, s.cfg.Now()))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keeping a grant: %w", err)
+	}
+	s.cfg.Connected(conn)
+	s.name(ctx, t, conn)
+	return nil
+}
+
+// name puts the account's label on a connection. The grant is kept by now: the
+// provider may take its time to answer, and this process may die meanwhile.
+func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection) {
+	conn.AccountLabel = s.account(ctx, t.toolkit, conn.AccessToken)
+	t.link.Account = conn.AccountLabel
+	if conn.AccountLabel == "" {
+		return
+	}
+	// Once: where the connection has changed meanwhile, it may be another account's.
+	if named, err := s.cfg.Vault.Save(ctx, conn); err == nil {
+		s.cfg.Connected(named)
+	}
+}
+
+// granted is before with a new grant.
+func granted(before connection.Connection, t *trip, g oauth.Grant, now time.Time) connection.Connection {
+	o := t.toolkit.OAuth
+	conn := connection.Connection{
+		Key: t.link.key(), ID: before.ID, Version: before.Version, Status: connection.Active,
+		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
+		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
+		Granted: connection.Grantee{Issuer: o.Grantor(), ClientID: o.ClientID, Hosts: t.toolkit.Origins()},
+	}
+	if conn.ID == "" {
+		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now
+	}
+	if conn.Scopes == nil {
+		conn.Scopes = o.Scopes // as asked for (RFC 6749 §5.1)
+	}
+	return conn
+}
+
+const (
+	saveAttempts = 6
+	saveWait     = 100 * time.Millisecond // then twice that, and so on
+)
+
+// persist tries until something is written: what the provider gave exists in this
+// process alone, and the code that paid for it is gone.
+func persist(ctx context.Context, write func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := write()
+		if err == nil || attempt == saveAttempts {
+			return err
+		}
+		if errors.Is(err, store.ErrConflict) {
+			continue // read again and decide again, at once
+		}
+		timer := time.NewTimer(saveWait << (attempt - 1))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}

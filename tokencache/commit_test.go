@@ -1,0 +1,321 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tokencache
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/secret"
+)
+
+func TestTheIntentIsWrittenBeforeAndTheTokenSavedBeforeItIsUsed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		var order []string
+		var mu sync.Mutex
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what)
+		}
+		w.store.breaks(func(op, name string) error {
+			if op == "put" || op == "lease" {
+				note(op)
+			}
+			return nil
+		})
+		w.provider.before = func(int, string) error {
+			if i := w.stored(key("ada")).Intent; i == nil || i.ID == "" || !i.Since.Equal(time.Now()) {
+				t.Errorf("the intent at the time of the request: %v", i)
+			}
+			note("request")
+			return nil
+		}
+		w.token(g, key("ada"))
+		note("used")
+		if want := []string{"lease", "put", "request", "put", "used"}; !slices.Equal(order, want) {
+			t.Errorf("order %v, want %v", order, want)
+		}
+		if c := w.stored(key("ada")); c.Intent != nil || !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
+			t.Errorf("stored: %s, intent %v", c.AccessToken.Reveal(), c.Intent)
+		}
+	})
+}
+
+// breaksAfterTheRequest lets the intent through and no more, for a time.
+func (w *world) breaksAfterTheRequest(d time.Duration) {
+	w.provider.after = func(int, string) error {
+		w.store.down("put")
+		time.AfterFunc(d, w.store.up)
+		return nil
+	}
+}
+
+func TestSavingIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.breaksAfterTheRequest(3 * time.Second)
+		start := time.Now()
+		w.token(g, key("ada"))
+		if took := time.Since(start); took < 3*time.Second {
+			t.Errorf("it was used after %v, before it was saved", took)
+		}
+		w.wantCalls(1, "the token was there all the time")
+	})
+}
+
+func TestATokenThatCannotBeSavedIsHeldAndNotLost(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.breaksAfterTheRequest(10 * time.Minute)
+		for range 20 {
+			w.refused(g, key("ada"), problem.StorageUnavailable)
+			time.Sleep(10 * time.Second)
+		}
+		w.wantCalls(1, "nothing more is spent")
+		if len(w.told(Unsaved)) != 1 {
+			t.Errorf("told %v", w.told(Unsaved))
+		}
+		time.Sleep(10 * time.Minute)
+		if c := w.token(g, key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") || !w.stored(key("ada")).AccessToken.Equal(c.AccessToken) {
+			t.Errorf("got %s", c.AccessToken.Reveal())
+		}
+		w.wantCalls(1, "the one that was held is used")
+		time.Sleep(2 * time.Hour)
+		w.provider.after = nil
+		w.token(g, key("ada")) // and it pays for the next
+		if w.provider.reuses > 0 {
+			t.Error("a refresh token was used twice")
+		}
+	})
+}
+
+func TestAHeldTokenIsNotPushedOut(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.connect(key("ada"))
+		w.connect(key("bob"))
+		g := w.gatewayWith(Config{MaxEntries: 1})
+		w.token(g, key("ada"))
+		time.Sleep(2 * time.Hour)
+		w.provider.after = func(int, string) error {
+			w.store.down("put")
+			g.Put(w.stored(key("bob"))) // pushes ada out while she is refreshed
+			return nil
+		}
+		w.refused(g, key("ada"), problem.StorageUnavailable)
+		g.Put(w.stored(key("bob")))
+		g.Put(w.stored(key("bob")))
+		w.store.up()
+		w.token(g, key("ada"))
+		w.wantCalls(1, "it was held")
+	})
+}
+
+func TestClosingSavesWhatIsHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.breaksAfterTheRequest(time.Minute)
+		w.refused(g, key("ada"), problem.StorageUnavailable)
+		time.Sleep(time.Minute)
+		g.Close()
+		w.token(w.gateway(), key("ada"))
+		w.wantCalls(1, "the next process finds it")
+	})
+}
+
+func TestWhileATokenIsHeldNoOtherGatewaySpendsTheOldOne(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g, other := expired(t, w), w.gateway()
+		w.breaksAfterTheRequest(20 * time.Second)
+		w.refused(g, key("ada"), problem.StorageUnavailable)
+		time.Sleep(10 * time.Second) // the store is back, and the old token in it
+		var all sync.WaitGroup
+		all.Go(func() { w.token(other, key("ada")) })
+		time.Sleep(5 * time.Second)
+		all.Go(func() { w.token(g, key("ada")) })
+		all.Wait()
+		w.wantCalls(1, "the other one waited")
+	})
+}
+
+func TestAUserWhoConnectsMeanwhileWins(t *testing.T) {
+	for _, when := range []string{"while it is refreshed", "while it is held"} {
+		t.Run(when, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				g := expired(t, w)
+				var theirs connection.Connection
+				if when == "while it is held" {
+					w.breaksAfterTheRequest(time.Minute)
+					w.refused(g, key("ada"), problem.StorageUnavailable)
+					time.Sleep(time.Minute)
+					theirs = w.connect(key("ada"))
+				} else {
+					w.provider.after = func(int, string) error {
+						theirs = w.connect(key("ada"))
+						return nil
+					}
+				}
+				if c := w.token(g, key("ada")); !c.AccessToken.Equal(theirs.AccessToken) {
+					t.Errorf("got %s, want the new grant's", c.AccessToken.Reveal())
+				}
+				time.Sleep(30 * time.Minute)
+				g.Close()
+				if !w.stored(key("ada")).RefreshToken.Equal(theirs.RefreshToken) {
+					t.Error("the new grant was overwritten")
+				}
+				if len(w.told(Refreshed)) != 0 {
+					t.Error("a refresh is told of that came to nothing")
+				}
+			})
+		})
+	}
+}
+
+func TestAChangeOfSomethingElseIsKept(t *testing.T) {
+	for _, when := range []string{"before the intent", "during the request"} {
+		t.Run(when, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				g := expired(t, w)
+				done := false
+				label := func() {
+					if !done {
+						done = true
+						w.change(key("ada"), func(c *connection.Connection) { c.AccountLabel = "ada@example.com" })
+					}
+				}
+				if when == "before the intent" {
+					w.store.breaks(func(op, _ string) error {
+						if op == "put" {
+							label()
+						}
+						return nil
+					})
+				} else {
+					w.provider.after = func(int, string) error { label(); return nil }
+				}
+				w.token(g, key("ada"))
+				if c := w.stored(key("ada")); c.AccountLabel != "ada@example.com" || !strings.HasSuffix(c.RefreshToken.Reveal(), "/2") {
+					t.Errorf("stored: %q, %s", c.AccountLabel, c.RefreshToken.Reveal())
+				}
+				w.wantCalls(1, "one refresh")
+			})
+		})
+	}
+}
+
+func TestWhoSwitchedItOffMeanwhileIsHeard(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.provider.after = func(int, string) error {
+			w.change(key("ada"), func(c *connection.Connection) { c.Status, c.Reason = connection.Inactive, connection.SwitchedOff })
+			return nil
+		}
+		w.unusable(g, key("ada"), connection.Inactive, connection.SwitchedOff)
+		if c := w.stored(key("ada")); c.Status != connection.Inactive || !strings.HasSuffix(c.RefreshToken.Reveal(), "/2") {
+			t.Errorf("stored: %s, %s: the token is kept for when it is switched on", c.Status, c.RefreshToken.Reveal())
+		}
+	})
+}
+
+func TestWhoDisconnectedMeanwhileIsHeard(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.provider.after = func(int, string) error { return w.vault.Remove(t.Context(), w.stored(key("ada"))) }
+		w.unusable(g, key("ada"), connection.NotConnected, connection.NoConnection)
+		g.Close()
+		w.unusable(w.gateway(), key("ada"), connection.NotConnected, connection.NoConnection)
+		if len(w.told(Unsaved)) != 0 {
+			t.Error("it is held for nobody")
+		}
+	})
+}
+
+func TestASaveThatOnlyLooksLostIsFound(t *testing.T) {
+	for _, keeps := range []bool{false, true} {
+		bubble(t, func(t *testing.T, w *world) {
+			w.provider.keeps = keeps
+			g := expired(t, w)
+			puts := 0
+			w.store.lost = func(string) error {
+				if puts++; puts == 2 { // not the intent, the token
+					return errDown
+				}
+				return nil
+			}
+			w.token(g, key("ada"))
+			w.wantCalls(1, "it is in the store")
+		})
+	}
+}
+
+func TestAnIntentThatStaysIsReported(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.change(key("ada"), func(c *connection.Connection) {
+			c.Intent = &connection.Intent{ID: "of-a-process-that-died", Since: time.Now()}
+		})
+		w.token(g, key("ada"))
+		if e := w.told(Interrupted); len(e) != 1 || e[0].IntentID != "of-a-process-that-died" || e[0].Key != key("ada") {
+			t.Errorf("told %v", e)
+		}
+		time.Sleep(2 * time.Hour)
+		w.token(g, key("ada"))
+		if len(w.told(Interrupted)) != 1 {
+			t.Error("told again")
+		}
+	})
+}
+
+func TestAnIntentStaysOnlyWhereTheOutcomeIsUnknown(t *testing.T) {
+	for _, unspent := range []bool{true, false} {
+		bubble(t, func(t *testing.T, w *world) {
+			g := expired(t, w)
+			w.provider.before = func(int, string) error { return away(unspent, 0) }
+			w.refused(g, key("ada"), problem.RefreshUnavailable)
+			if stays := w.stored(key("ada")).Intent != nil; stays == unspent {
+				t.Errorf("unspent %v: the intent stays %v", unspent, stays)
+			}
+		})
+	}
+}
+
+func TestATokenThatLostItsAnswerEndsWithANameForIt(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.provider.after = func(call int, _ string) error { return away(false, 0) } // rotated, and the answer lost
+		w.refused(g, key("ada"), problem.RefreshUnavailable)
+		time.Sleep(time.Minute)
+		w.unusable(g, key("ada"), connection.Expired, connection.RefreshRejected)
+		if len(w.told(Interrupted)) != 1 || len(w.told(Ended)) != 1 {
+			t.Errorf("told %v", w.events)
+		}
+	})
+}
+
+func TestAnOlderPurchaseDoesNotReplaceALaterOne(t *testing.T) {
+	now := time.Now()
+	bought := purchase{spent: secret.New("r")}
+	bought.grant.IssuedAt = now
+	for _, c := range []struct {
+		conn connection.Connection
+		want bool
+		why  string
+	}{
+		{connection.Connection{RefreshToken: secret.New("r"), IssuedAt: now.Add(-time.Hour)}, true, "as it was when it was spent"},
+		{connection.Connection{RefreshToken: secret.New("r"), IssuedAt: now}, true, "written already"},
+		{connection.Connection{RefreshToken: secret.New("r"), IssuedAt: now.Add(time.Second)}, false, "another gateway was later, with a token that does not rotate"},
+		{connection.Connection{RefreshToken: secret.New("other")}, false, "another grant"},
+		{connection.Connection{}, false, "taken back"},
+	} {
+		if got := bought.succeeds(c.conn); got != c.want {
+			t.Errorf("%s: %v", c.why, got)
+		}
+	}
+}
