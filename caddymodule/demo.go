@@ -6,10 +6,8 @@ package caddymodule
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -27,7 +25,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/toolgate/toolgate/demo"
-	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/tokencache/store/filestore"
 )
 
@@ -51,33 +48,38 @@ func demoCommand() caddycmd.Command {
 			cmd.Flags().String("provider-listen", "", "Where Acme listens (default: the next port)")
 			cmd.Flags().String("data-dir", "", "Where connections, keys and logs are kept (default: "+demoFolder()+")")
 			cmd.Flags().Duration("token-life", 30*time.Second, "How long Acme's access tokens live")
-			cmd.RunE = caddycmd.WrapCommandFuncForCobra(runDemo)
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runDemo(caddycmd.Flags{FlagSet: cmd.Flags()}) }
+			// Cobra prints the error, as one plain line. Caddy's wrapper would log
+			// it, which is JSON wherever stderr is not a terminal.
+			cmd.SilenceErrors, cmd.SilenceUsage = false, true
 		},
 	}
 }
 
 func demoFolder() string { return filepath.Join(filepath.Dir(caddy.AppDataDir()), "toolgate-demo") }
 
-func runDemo(flags caddycmd.Flags) (int, error) {
+func runDemo(flags caddycmd.Flags) error {
 	d, err := newDemo(flags)
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	context.AfterFunc(ctx, release) // a second Ctrl-C ends the process at once, also during the start
 	if err := d.start(); err != nil {
 		d.stop()
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
-	d.tell(os.Stdout)
-	<-stop
+	if ctx.Err() == nil { // else somebody thought better of it meanwhile
+		d.tell(os.Stdout)
+		<-ctx.Done()
+	}
+	release() // before it is said that this ends
 	fmt.Println("\nStopping …")
-	signal.Stop(stop) // a second Ctrl-C ends the process at once
-	if err := d.stop(); err != nil {
-		return caddy.ExitCodeFailedQuit, err
-	}
-	fmt.Println("Stopped. Connections are kept in " + d.folder + ".")
-	return caddy.ExitCodeSuccess, nil
+	d.stop()
+	fmt.Println("Stopped. Connections are kept in " + d.folder)
+	return nil
 }
 
 // demoRun is one run of the demo.
@@ -90,6 +92,7 @@ type demoRun struct {
 	acmeOn    net.Listener
 }
 
+// newDemo checks what was asked for. It touches nothing.
 func newDemo(flags caddycmd.Flags) (*demoRun, error) {
 	d := &demoRun{listen: flags.String("listen"), provider: flags.String("provider-listen"), folder: flags.String("data-dir"), tokenLife: flags.Duration("token-life")}
 	if d.folder == "" {
@@ -100,23 +103,15 @@ func newDemo(flags caddycmd.Flags) (*demoRun, error) {
 		return nil, fmt.Errorf("--data-dir %s: %w", d.folder, err)
 	}
 	d.folder = folder
+	if strings.ContainsAny(folder, "{}\"`\n") {
+		return nil, fmt.Errorf("--data-dir %q: a path without quotes and braces, please", folder)
+	}
 	if d.tokenLife < 2*time.Second {
-		return nil, errors.New("--token-life: two seconds or more, please")
+		return nil, fmt.Errorf("--token-life %s: two seconds or more, please", d.tokenLife)
 	}
-	if err := d.addresses(); err != nil {
-		return nil, err
-	}
-	return d, d.prepareFolder()
-}
-
-// addresses checks and completes where to listen.
-func (d *demoRun) addresses() error {
-	host, port, err := net.SplitHostPort(d.listen)
+	host, port, err := onThisMachine("--listen", d.listen)
 	if err != nil {
-		return fmt.Errorf("--listen %s: an address such as 127.0.0.1:8080, please", d.listen)
-	}
-	if !gateway.LoopbackHost(host) {
-		return fmt.Errorf("--listen %s: the demo has no keys, so it listens on this machine only, such as on 127.0.0.1:%s", d.listen, port)
+		return nil, err
 	}
 	if d.provider == "" {
 		next := "0"
@@ -125,32 +120,43 @@ func (d *demoRun) addresses() error {
 		}
 		d.provider = net.JoinHostPort(host, next)
 	}
-	if host, _, err := net.SplitHostPort(d.provider); err != nil || !gateway.LoopbackHost(host) {
-		return fmt.Errorf("--provider-listen %s: an address of this machine such as 127.0.0.1:8081, please", d.provider)
+	_, acmePort, err := onThisMachine("--provider-listen", d.provider)
+	if err == nil && acmePort == port && port != "0" {
+		err = fmt.Errorf("--provider-listen %s: Toolgate has this port, so another one, please", d.provider)
 	}
-	// Caddy opens its port itself, and later. Asking for it first gives a
-	// message that says what to do, and a number where 0 was asked for.
-	on, err := listen("--listen", d.listen)
-	if err != nil {
-		return err
-	}
-	d.listen = on.Addr().String()
-	if d.acmeOn, err = listen("--provider-listen", d.provider); err != nil {
-		on.Close()
-		return err
-	}
-	return on.Close()
+	return d, err
 }
 
-func listen(option, address string) (net.Listener, error) {
-	on, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", address, option)
+// onThisMachine takes the addresses that a browser means by localhost, which is
+// what the links say, and no other.
+func onThisMachine(option, address string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		return "", "", fmt.Errorf("%s %s: an address such as 127.0.0.1:8080, please", option, address)
+	case host != "127.0.0.1" && host != "::1" && host != "localhost":
+		return "", "", fmt.Errorf("%s %s: the demo asks for no keys, so it listens on this machine only, such as on 127.0.0.1:%s", option, address, port)
 	}
+	return host, port, nil
+}
+
+// start brings up Toolgate and then Acme.
+func (d *demoRun) start() error {
+	if err := d.prepareFolder(); err != nil {
+		return err
+	}
+	if err := d.takePorts(); err != nil {
+		return err
+	}
+	clientSecret, err := d.clientSecret()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", option, address, err)
+		return err
 	}
-	return on, nil
+	if err := d.startToolgate(); err != nil {
+		return err
+	}
+	// Only now: who has the store may write what lies beside it.
+	return d.startAcme(clientSecret)
 }
 
 func (d *demoRun) prepareFolder() error {
@@ -173,33 +179,53 @@ func bare(err error) error {
 	return err
 }
 
-// start brings up Acme and then Toolgate.
-func (d *demoRun) start() error {
-	clientSecret, err := d.clientSecret()
+// takePorts takes Acme's, and Toolgate's for a moment: Caddy opens that itself, and
+// later. Asking for it first gives a message that says what to do (Caddy would even
+// share the port with another Caddy), and a number where 0 was asked for.
+func (d *demoRun) takePorts() error {
+	on, err := listen("--listen", d.listen)
 	if err != nil {
 		return err
 	}
-	provider, err := demo.New(demo.Config{
-		Origin: "http://" + d.acmeOn.Addr().String(), ClientID: "toolgate-demo", ClientSecret: clientSecret,
-		RedirectURIs: []string{d.publicURL() + "/callback/acme"}, AccessTTL: d.tokenLife,
-		StatePath: filepath.Join(d.folder, "acme.json"),
-	})
-	if err != nil {
-		return fmt.Errorf("starting Acme: %w", err)
+	defer on.Close()
+	d.listen = on.Addr().String()
+	_, port, _ := net.SplitHostPort(d.listen)
+	// Browsers try both addresses of localhost: a program that has the other one
+	// would get the user's clicks. Where there is no IPv6 it is nobody's.
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		other := net.JoinHostPort(host, port)
+		if other == d.listen {
+			continue
+		}
+		if on, err := net.Listen("tcp", other); err == nil {
+			on.Close()
+		} else if errors.Is(err, syscall.EADDRINUSE) {
+			return inUse("--listen", other)
+		}
 	}
-	d.acme = &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = d.acme.Serve(d.acmeOn) }()
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(d.caddyfile()), map[string]any{"filename": "demo"})
-	if err != nil {
-		return err
-	}
-	return plain(d, caddy.Load(config, true))
+	d.acmeOn, err = listen("--provider-listen", d.provider)
+	return err
 }
 
-// plain makes one clear line of an error that Caddy has wrapped several times.
-func plain(d *demoRun, err error) error {
-	if errors.Is(err, filestore.ErrLocked) {
-		return fmt.Errorf("another Toolgate is using %s: stop it, or choose another folder with --data-dir", filepath.Join(d.folder, "connections.db"))
+func listen(option, address string) (net.Listener, error) {
+	on, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, inUse(option, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", option, address, reason(err))
+	}
+	return on, nil
+}
+
+func inUse(option, address string) error {
+	return fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", address, option)
+}
+
+// reason is the last of the causes: the message has the address already.
+func reason(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
 	}
 	return err
 }
@@ -214,9 +240,61 @@ func (d *demoRun) clientSecret() (string, error) {
 		err = os.WriteFile(path, text, 0o600)
 	}
 	if err != nil {
-		return "", fmt.Errorf("the client's secret: %w", err)
+		return "", fmt.Errorf("the client's secret %s: %w", path, bare(err))
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+func (d *demoRun) startToolgate() error {
+	registerDemoLines()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(d.caddyfile()), map[string]any{"filename": "demo"})
+	if err != nil {
+		return err
+	}
+	return d.plain(caddy.Load(config, true))
+}
+
+// plain makes one clear line of an error that Caddy has wrapped. Caddy keeps only
+// the text of what it wraps, so errors.Is finds nothing in it.
+func (d *demoRun) plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if strings.Contains(err.Error(), filestore.ErrLocked.Error()) {
+		return fmt.Errorf("another Toolgate is using the data folder %s: stop that, or choose another with --data-dir", d.folder)
+	}
+	if _, why, ours := strings.Cut(err.Error(), " app module: start: "); ours {
+		return errors.New(strings.TrimPrefix(why, "toolgate: "))
+	}
+	return err
+}
+
+func (d *demoRun) startAcme(clientSecret string) error {
+	provider, err := demo.New(demo.Config{
+		Origin: "http://" + d.acmeOn.Addr().String(), ClientID: "toolgate-demo", ClientSecret: clientSecret,
+		RedirectURIs: []string{d.publicURL() + "/callback/acme"}, AccessTTL: d.tokenLife,
+		StatePath: filepath.Join(d.folder, "acme.json"),
+	})
+	if err != nil {
+		return err
+	}
+	d.acme = &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = d.acme.Serve(d.acmeOn) }()
+	return nil
+}
+
+// stop ends both, Toolgate first: what it has under way may still need Acme.
+func (d *demoRun) stop() {
+	_ = caddy.Stop() // never an error; what its apps have to say is in the log
+	if d.acme != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if d.acme.Shutdown(ctx) != nil {
+			d.acme.Close()
+		}
+	} else if d.acmeOn != nil {
+		d.acmeOn.Close()
+	}
 }
 
 // publicURL names localhost while Acme is on 127.0.0.1: cookies know hosts, not
@@ -234,6 +312,7 @@ func (d *demoRun) caddyfile() string {
 	).Replace(demoCaddyfile)
 }
 
+// The default log stays where it is, and silent: Caddy says in JSON that it moved one.
 const demoCaddyfile = `{
 	admin off
 	persist_config off
@@ -242,14 +321,14 @@ const demoCaddyfile = `{
 	grace_period 3s
 	storage file_system "DATA/caddy"
 	log default {
-		level ERROR
+		level PANIC
+	}
+	log all {
+		output file "DATA/caddy.log"
 	}
 	log demo {
 		output stdout
-		format console {
-			time_format "15:04:05"
-			level_format lower
-		}
+		format toolgate_demo
 		include toolgate
 	}
 	toolgate {
@@ -280,68 +359,3 @@ http://localhost:PORT, http://127.0.0.1:PORT, http://[::1]:PORT {
 	toolgate
 }
 `
-
-// tell prints the story.
-func (d *demoRun) tell(out io.Writer) {
-	call := "curl -s -H 'X-User-Id: alice' " + d.publicURL() + "/acme/v1/me"
-	fmt.Fprintf(out, `
-Toolgate is at %[1]s, and Acme, a provider made for this demo, at http://%[2]s.
-An agent calls Acme through Toolgate. It holds no secret of Acme's; it says only for which user it calls.
-
-  1  Call Acme's API for the user alice:
-
-         %[3]s
-
-     The answer is 403 auth_required with a connect_url. An agent shows that link to its user.
-
-  2  Open the connect_url in a browser, continue to Acme, sign in as alice (password: demo), allow.
-     The page says "Connected as alice@acme.example".
-
-  3  The same call again. Now it is 200, with Alice's data:
-
-         %[3]s
-
-  4  Acme's tokens live for %[4]s. Wait for so long and call again: it still works, and below
-     a line says "token refreshed".
-
-%[5]sKept in %[6]s. Ctrl-C stops both.
-
-`, d.publicURL(), d.acmeOn.Addr(), call, d.tokenLife, d.before(), d.folder)
-}
-
-// before says whether alice is connected from an earlier run.
-func (d *demoRun) before() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.listen+"/v1/connections/acme", nil)
-	if err != nil {
-		return ""
-	}
-	r.Host = strings.TrimPrefix(d.publicURL(), "http://")
-	r.Header.Set("X-User-Id", "alice")
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	var status struct{ Status string }
-	if json.NewDecoder(res.Body).Decode(&status) != nil || status.Status != "active" {
-		return ""
-	}
-	return "alice is still connected from an earlier run, so you can begin at step 3.\n\n"
-}
-
-// stop ends both, Toolgate first: what it has under way may still need Acme.
-func (d *demoRun) stop() error {
-	err := caddy.Stop()
-	if d.acme != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		if d.acme.Shutdown(ctx) != nil {
-			d.acme.Close()
-		}
-	} else if d.acmeOn != nil {
-		d.acmeOn.Close()
-	}
-	return err
-}

@@ -29,8 +29,8 @@ func (m Mount) Validate() error {
 	return nil
 }
 
-// site is the toolkit that the site itself selects: the pinned one or the host's.
-func (m Mount) site(hostport string) string {
+// Site is the toolkit that the site itself selects: the pinned one or the host's.
+func (m Mount) Site(hostport string) string {
 	if m.Toolkit != "" || len(m.Hosts) == 0 {
 		return m.Toolkit
 	}

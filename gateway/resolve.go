@@ -18,7 +18,7 @@ func (g *Gateway) resolve(x *exchange) error {
 		return err
 	}
 	path := x.in.URL.EscapedPath()
-	id, rest, err := g.choose(x.mount.site(x.in.Host), x.in.Header, path)
+	id, rest, err := g.choose(x.mount.Site(x.in.Host), x.in.Header, path)
 	if err != nil {
 		return err
 	}
