@@ -283,7 +283,8 @@ func (d *demoRun) startAcme(clientSecret string) error {
 	return nil
 }
 
-// stop ends both, Toolgate first: what it has under way may still need Acme.
+// stop ends both, Toolgate first: what it has under way may still need Acme. Caddy
+// itself waits for nothing here, but Acme does for calls that have come through to it.
 func (d *demoRun) stop() {
 	_ = caddy.Stop() // never an error; what its apps have to say is in the log
 	if d.acme != nil {

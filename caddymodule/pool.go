@@ -85,8 +85,9 @@ func (s *state) sweep() error {
 	}
 }
 
-// closeLimit bounds the wait for refreshes that are under way.
-const closeLimit = 10 * time.Second
+// closeLimit bounds the wait for refreshes that are under way: longer than a token
+// request and the saving of its answer may take.
+const closeLimit = 45 * time.Second
 
 // Destruct closes the store when no configuration uses it. A refresh that is under
 // way has a rotated token in its hand: the store stays open until that is saved. A

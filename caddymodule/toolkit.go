@@ -6,6 +6,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -170,6 +171,7 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 		tk.Missing = append(tk.Missing, "public_url")
 	}
 	s.explain(tk.Missing)
+	a.warnOfPlainHTTP(tk)
 	a.reportDraft(tk, base.HelpURL)
 	e := &endpoint{toolkit: tk}
 	guarded := guardedHosts(base, over)
@@ -178,6 +180,22 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 	}
 	e.transport, err = newTransport(ctx, tk, options.TransportRaw, guarded)
 	return e, err
+}
+
+// warnOfPlainHTTP tells of credentials that would leave this machine in the clear.
+func (a *App) warnOfPlainHTTP(tk *toolkit.Toolkit) {
+	addresses := []string{tk.BaseURL.String()}
+	for _, u := range tk.Aliases {
+		addresses = append(addresses, u.String())
+	}
+	if tk.OAuth != nil {
+		addresses = append(addresses, tk.OAuth.TokenURL, tk.OAuth.RevokeURL)
+	}
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
+			a.log.Warn("credentials are sent in the clear: the address is http", zap.String("toolkit", tk.ID), zap.String("host", u.Host))
+		}
+	}
 }
 
 // reportDraft tells the operator what is left to do, with the exact address to

@@ -5,6 +5,7 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -91,6 +92,9 @@ func (a answer) errorCode() string {
 		}
 		return -1
 	}, string(a.Error))
+	if code == "" && a.Error != "" {
+		return unknownCode
+	}
 	return code[:min(len(code), 64)]
 }
 
@@ -157,24 +161,25 @@ func words(s string) looseWords {
 // looseCode reads an error code that is a string or an object with one.
 type looseCode string
 
-// UnmarshalJSON never fails.
+// UnmarshalJSON never fails, and makes something of whatever is there: an error that
+// cannot be read is one all the same.
 func (c *looseCode) UnmarshalJSON(text []byte) error {
 	var code string
 	var object struct {
-		Code string `json:"code"`
+		Code any    `json:"code"` // Facebook's are numbers, and its types say more
 		Type string `json:"type"`
 	}
 	switch {
 	case string(text) == "null" || string(text) == "false" || string(text) == "0":
 	case json.Unmarshal(text, &code) == nil:
 		*c = looseCode(code)
-	case json.Unmarshal(text, &object) == nil && object.Code+object.Type != "":
-		*c = looseCode(object.Code)
-		if object.Code == "" {
-			*c = looseCode(object.Type)
-		}
+	case json.Unmarshal(text, &object) == nil:
+		code, _ = object.Code.(string)
+		*c = looseCode(cmp.Or(code, object.Type, unknownCode))
 	default:
-		*c = "unknown"
+		*c = unknownCode
 	}
 	return nil
 }
+
+const unknownCode = "unknown"

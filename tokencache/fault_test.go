@@ -11,6 +11,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -134,6 +135,22 @@ func TestInvalidGrantDoesNotOverwriteWhatAUserDid(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestInvalidGrantForATokenThatWasReplacedIsNoEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.provider.before = func(int, string) error {
+			w.change(key("ada"), func(c *connection.Connection) { // renewed elsewhere, and that has expired too
+				c.AccessToken, c.RefreshToken, c.ExpiresAt = secret.New("a2"), secret.New("r2"), time.Now().Add(-time.Second)
+			})
+			return invalidGrant
+		}
+		w.refused(g, key("ada"), problem.RefreshUnavailable)
+		if got := w.stored(key("ada")).Status; got != connection.Active {
+			t.Errorf("stored: %s", got)
+		}
+	})
 }
 
 func TestInvalidGrantSurvivesALabelThatChanges(t *testing.T) {

@@ -86,6 +86,13 @@ func (f *flight[K, V]) run(ctx context.Context, key K, limit time.Duration, c *c
 	c.value, c.err = work(ctx)
 }
 
+// ending reports whether work that has not begun in earnest had better not.
+func (f *flight[K, V]) ending() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.over
+}
+
 // end begins nothing new and returns when no work is under way.
 func (f *flight[K, V]) end() {
 	f.mu.Lock()

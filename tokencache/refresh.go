@@ -109,7 +109,7 @@ func (c *Source) lease(ctx context.Context, tk *toolkit.Toolkit, seen connection
 		if !errors.Is(err, store.ErrHeld) {
 			return nil, connection.Connection{}, trouble(err)
 		}
-		if !pause(patience, leasePoll) {
+		if c.refreshes.ending() || !pause(patience, leasePoll) {
 			return nil, connection.Connection{}, passing(tk, time.Second, err)
 		}
 		if conn, settled, err := c.look(ctx, tk, seen); settled || err != nil {
@@ -149,6 +149,10 @@ func (c *Source) look(ctx context.Context, tk *toolkit.Toolkit, seen connection.
 // note looks again, since another gateway may have renewed the token while we
 // waited, and writes down that the refresh token is about to be spent.
 func (c *Source) note(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (noted connection.Connection, settled bool, err error) {
+	if c.refreshes.ending() {
+		// The store will not wait for the provider's answer.
+		return connection.Connection{}, false, passing(tk, time.Second, errOver)
+	}
 	ctx, cancel := within(ctx, prepareLimit)
 	defer cancel()
 	for range changeTries {

@@ -300,3 +300,24 @@ func TestAClosedCacheBeginsNothing(t *testing.T) {
 		w.wantCalls(0, "it is closed")
 	})
 }
+
+func TestClosingDoesNotWaitForWhoHasNotSpentAnythingYet(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		other, err := w.store.Store.Lease(t.Context(), leaseName(key("ada")), leaseLife)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() { w.refused(g, key("ada"), problem.RefreshUnavailable) })
+		time.Sleep(time.Second)
+		start := time.Now()
+		g.Close()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		all.Wait()
+		w.wantCalls(0, "it would have been cut off")
+		_ = other.Release(t.Context())
+	})
+}
