@@ -74,12 +74,12 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 	t := &trip{state: query.Get("state"), code: query.Get("code"), refusal: query.Get("error")}
 	var err error
 	t.flow, err = s.flowOf(v.r.Context(), t.state)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		s.trouble(v, nil, "flow", err)
+	if errors.Is(err, store.ErrNotFound) {
+		s.message(v, http.StatusBadRequest, stateUnknown)
 		return nil, false
 	}
-	if err != nil || s.cfg.Now().Sub(t.flow.Started) > flowLife {
-		s.message(v, http.StatusBadRequest, stateUnknown)
+	if err != nil {
+		s.trouble(v, nil, "flow", err)
 		return nil, false
 	}
 	var ok bool

@@ -29,9 +29,9 @@ const (
 	idBytes = 18
 	// minRest is how much time a link must have left to be given again.
 	minRest = 2 * time.Minute
-	// linkTries: the second finds what another call made, unless it was used in
-	// the same moment.
-	linkTries = 3
+	// linkTries: of many calls at once, one may lose the race for the note, then
+	// that for the link, and finds both the third time.
+	linkTries = 5
 )
 
 // Link gives the link for this caller and toolkit. While one lives it is given
@@ -108,10 +108,7 @@ func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return l, err
 	}
-	if err = s.save(ctx, made); errors.Is(err, store.ErrConflict) {
-		return s.find(ctx, made.ID)
-	}
-	return made, err
+	return made, s.save(ctx, made)
 }
 
 func noteName(who caller.Caller, toolkitID string) string {

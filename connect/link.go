@@ -56,11 +56,9 @@ func (l *link) taken(now time.Time) error {
 	return nil
 }
 
-// underWay reports whether somebody is on the way to connect: at the provider, which
-// takes as long as a flow lives, or on the page.
+// underWay reports whether somebody has gone to the provider and can still come back.
 func (l *link) underWay(now time.Time) bool {
-	return !l.Started.IsZero() && l.Used.IsZero() && l.Failure == "" &&
-		(now.Before(l.Expires) || now.Before(l.Started.Add(flowLife)))
+	return l.Used.IsZero() && l.Failure == "" && now.Before(l.Started.Add(flowLife))
 }
 
 // find reads the link with this id.

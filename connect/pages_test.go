@@ -1,0 +1,207 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connect"
+)
+
+// everyPage gives one of each kind of page.
+func everyPage(t *testing.T) map[string]*page {
+	w := newWorld(t)
+	b, link := newBrowser(w), w.link(alice)
+	all := map[string]*page{"confirm": b.get(link), "unknown": b.get(public + "/connect/c_nothing")}
+	callback := b.consent(link, "alice")
+	all["no state"] = b.get(public + "/callback/acme?code=secret-code-marker")
+	all["other issuer"] = b.get(callback + "&iss=https%3A%2F%2Fevil.example")
+	all["other browser"] = newBrowser(w).get(callback)
+	w.store.failing("get", "link")
+	all["trouble"] = b.get(callback)
+	w.store.works()
+	all["done"] = b.get(callback)
+	all["used"] = newBrowser(w).get(link)
+	next := w.link(alice)
+	stale := pressing(w, next)
+	stale.Header.Del("Cookie")
+	all["no cookie"] = showing(w.serve(stale), stale)
+	foreign := httptest.NewRequest(http.MethodPost, next, nil)
+	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
+	all["foreign"] = showing(w.serve(foreign), foreign)
+	put := httptest.NewRequest(http.MethodPut, next, nil)
+	all["method"] = showing(w.serve(put), put)
+	all["declined"] = b.get(comeBack(t, b.toProvider(next).address, "error", "access_denied"))
+	w.clock.pass(time.Hour)
+	all["expired"] = b.get(next)
+	return all
+}
+
+func TestEveryPageIsLockedDown(t *testing.T) {
+	for name, p := range everyPage(t) {
+		h := p.header
+		for header, want := range map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+			"X-Frame-Options": "DENY", "X-Robots-Tag": "noindex, nofollow", "Cross-Origin-Opener-Policy": "same-origin",
+		} {
+			if got := h.Get(header); got != want {
+				t.Errorf("%s: %s is %q", name, header, got)
+			}
+		}
+		// A form has to say where it comes from; all other pages tell nobody.
+		form, policy, actions := formOf(t, p), "no-referrer", "'none'"
+		if form != nil {
+			policy, actions = "same-origin", "'self' "+acmeURL+" https:"
+		}
+		if got := h.Get("Referrer-Policy"); got != policy {
+			t.Errorf("%s: Referrer-Policy is %q", name, got)
+		}
+		want := "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action " + actions
+		if got := h.Get("Content-Security-Policy"); got != want {
+			t.Errorf("%s: Content-Security-Policy is %q", name, got)
+		}
+		if id := h.Get("X-Toolgate-Request-Id"); id == "" || !strings.Contains(p.text, id) {
+			t.Errorf("%s: the request's id is not on the page", name)
+		}
+		if p.status >= 500 != (h.Get("Retry-After") != "") {
+			t.Errorf("%s: Retry-After is %q", name, h.Get("Retry-After"))
+		}
+	}
+}
+
+func TestNoPageRunsOrLoadsAnything(t *testing.T) {
+	for name, p := range everyPage(t) {
+		if strings.Contains(p.text, "code-marker") || strings.Contains(p.text, "evil") {
+			t.Errorf("%s: something of the address is on the page", name)
+		}
+		wantPlain(t, name, p)
+	}
+}
+
+// plain are the elements that a page may be made of, and the attributes they may have.
+var plain = []string{
+	"html", "head", "meta", "title", "link", "body", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
+	"code", "form", "input", "button",
+}
+
+func wantPlain(t *testing.T, name string, p *page) {
+	t.Helper()
+	for n := range parseHTML(t, p.text).Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		if !slices.Contains(plain, n.Data) {
+			t.Errorf("%s: there is a <%s>", name, n.Data)
+		}
+		for _, a := range n.Attr {
+			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
+				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
+			}
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" {
+				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
+			}
+			if a.Key == "http-equiv" {
+				t.Errorf("%s: <meta http-equiv=%q>", name, a.Val)
+			}
+		}
+	}
+}
+
+func findElement(t *testing.T, p *page, name string) *html.Node {
+	t.Helper()
+	for n := range parseHTML(t, p.text).Descendants() {
+		if n.Type == html.ElementNode && n.Data == name {
+			return n
+		}
+	}
+	t.Fatalf("there is no <%s> on %s", name, p.address)
+	return nil
+}
+
+func TestWhatOthersWroteIsOnlyEverText(t *testing.T) {
+	evil := func(n int) string {
+		return fmt.Sprintf(`"'><script>alert(%d)</script><img src=x onerror=alert(1)>&lt;{{.Token}}`, n)
+	}
+	w := newWorld(t, func(cfg *connect.Config) {
+		tk := cfg.Toolkits["acme"].Toolkit
+		tk.Name, tk.OAuth.Scopes = evil(1), []string{evil(2), "read"}
+		cfg.Exchanger = granting
+		cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: tk, Upstream: upstream(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(fmt.Sprintf(`{"email":%q}`, evil(3))))}, nil
+		})}
+	})
+	who := caller.Caller{Tenant: evil(4), Agent: evil(5), User: evil(6)}
+	b, link := newBrowser(w), w.link(who)
+	p := b.get(link)
+	wantPlain(t, "confirm", p)
+	for _, n := range []int{1, 2, 5, 6} {
+		if text := textOf(parseHTML(t, p.text)); !strings.Contains(text, evil(n)) {
+			t.Errorf("text no. %d is not shown as it is", n)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, link, nil)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	setBody(r, formOf(t, p).fields)
+	b.addCookies(r)
+	res := w.serve(r) // Acme does not know such scopes
+	p = b.get(comeBack(t, res.Header.Get("Location"), "code", "c"))
+	wantPlain(t, "done", p)
+	p.want(t, http.StatusOK, "Connected as "+evil(3))
+}
+
+func TestARedirectSaysNothingBesidesWhere(t *testing.T) {
+	w := newWorld(t)
+	b, link := newBrowser(w), w.link(alice)
+	for name, res := range map[string]*http.Response{
+		"the button":   w.serve(pressing(w, link)),
+		"the callback": b.send(http.MethodGet, b.consent(link, "alice"), nil, "cross-site"),
+	} {
+		text, _ := io.ReadAll(res.Body)
+		h := res.Header
+		if res.StatusCode != http.StatusSeeOther || len(text) != 0 || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: %d %v %q", name, res.StatusCode, h, text)
+		}
+		if name == "the callback" && h.Get("Location") != link {
+			t.Errorf("%s leads to %s", name, h.Get("Location"))
+		}
+	}
+}
+
+func TestHeadIsGetWithoutABody(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		r.Host = "connect.example.com"
+		w.service.ServeHTTP(rw, r)
+	}))
+	defer server.Close()
+	link := mustParse(t, w.link(alice))
+	res, err := http.Head(server.URL + link.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK || res.ContentLength < 500 {
+		t.Errorf("%d, %d bytes", res.StatusCode, res.ContentLength)
+	}
+}
+
+func TestAProviderOnPlainHTTPIsTheOnlyPlaceTheFormLeadsTo(t *testing.T) {
+	w := newWorld(t, func(cfg *connect.Config) {
+		cfg.Toolkits["acme"].Toolkit.OAuth.AuthorizeURL = "http://127.0.0.1:9090/authorize"
+	})
+	p := newBrowser(w).get(w.link(alice))
+	if got := p.header.Get("Content-Security-Policy"); !strings.HasSuffix(got, "; form-action 'self' http://127.0.0.1:9090") {
+		t.Errorf("Content-Security-Policy is %q", got)
+	}
+}
