@@ -172,6 +172,9 @@ func (w *world) open(method, path string, header ...string) *http.Response {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	// A connection of its own for each: one that is kept may be closed by a reload
+	// in the moment in which it is used again.
+	r.Close = true
 	r.Header.Set("X-User-Id", "alice")
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -197,6 +200,9 @@ func (w *world) connect(header ...string) string {
 	b := &person{t: w.t, cookies: map[string]map[string]string{}}
 	page := b.get(refusal.ConnectURL)
 	page = b.submit(page, refusal.ConnectURL, "")
+	if _, body := w.call("GET", "/acme/v1/me", header...); strings.Contains(body, "no_connection") {
+		w.t.Errorf("while the user is on the way: %s", body)
+	}
 	page = b.submit(page, b.at, "login")
 	return b.submit(page, b.at, "allow")
 }

@@ -74,6 +74,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Exchanger: client,
 		Audit:     record,
 		Identify:  e.gateway.Identify,
+		May:       e.gateway.May,
 		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
 		Key:       ring.Derive("connect form"),
 		LocalOnly: a.localOnly,
@@ -141,7 +142,7 @@ func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit)
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
 	link, err := l.engine.connect.Link(ctx, who, tk)
-	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL}, err
+	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 
 // engineFor gives the engine, or answers why there is none yet.

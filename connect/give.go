@@ -21,7 +21,7 @@ type Link struct {
 	URL       string
 	ExpiresAt time.Time
 	StatusURL string
-	Started   bool // somebody has opened it and gone on
+	Pending   bool // somebody has gone on from it and can still come back
 }
 
 const (
@@ -51,7 +51,7 @@ func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolk
 		if err != nil {
 			return Link{}, vault.Problem(err)
 		}
-		return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), !l.Started.IsZero()}, nil
+		return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), l.underWay(s.cfg.Now())}, nil
 	}
 	return Link{}, vault.Problem(store.ErrConflict)
 }

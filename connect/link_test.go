@@ -43,7 +43,7 @@ func TestALinkThatWasOpenedIsStillTheSame(t *testing.T) {
 	first := w.link(alice)
 	newBrowser(w).toProvider(first)
 	l, err := w.service.Link(t.Context(), alice, w.cfg.Toolkits["acme"].Toolkit)
-	if err != nil || l.URL != first || !l.Started {
+	if err != nil || l.URL != first || !l.Pending {
 		t.Errorf("got %+v, %v", l, err)
 	}
 	if want := public + "/v1/connections/acme"; l.StatusURL != want {

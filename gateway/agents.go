@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/secret"
 )
@@ -97,4 +98,14 @@ func sdkKey(authorization string) (key, basicUser string) {
 		return password, user
 	}
 	return strings.TrimSpace(rest), ""
+}
+
+// May reports whether the caller's agent may use a toolkit.
+func (g *Gateway) May(who caller.Caller, toolkitID string) bool {
+	for i := range g.cfg.Agents {
+		if a := &g.cfg.Agents[i]; a.Name == who.Agent && a.Tenant == who.Tenant {
+			return a.may(toolkitID)
+		}
+	}
+	return len(g.cfg.Agents) == 0 // then everybody who got here is local
 }

@@ -62,6 +62,9 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if err != nil {
 		return err
 	}
+	if link.Pending && unusable.Status == connection.NotConnected {
+		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
+	}
 	name := x.toolkit.Name
 	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+" to connect, then try again.")
 	p.Status = g.cfg.AuthRequiredStatus

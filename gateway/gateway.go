@@ -43,6 +43,7 @@ type Link struct {
 	ConnectURL string
 	ExpiresAt  time.Time
 	StatusURL  string
+	Pending    bool // the user has opened it and is on the way
 }
 
 // Audit keeps a record of what leaves. A line that cannot be written stops the request.
