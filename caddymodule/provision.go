@@ -55,6 +55,9 @@ func (a *App) provisionAgents() error {
 		if !caller.ValidName(name) {
 			return fmt.Errorf("agent %q: a name of letters, digits and . _ - please", name)
 		}
+		if name == caller.LocalAgent {
+			return fmt.Errorf("agent %q: that is what calls of this machine are called where no agent is configured; another name, please", name)
+		}
 		if agent.Tenant != "" && !caller.ValidName(agent.Tenant) {
 			return fmt.Errorf("agent %s: tenant %q: a name of letters, digits and . _ - please", name, agent.Tenant)
 		}

@@ -19,12 +19,13 @@ var pageFiles embed.FS
 // pages are parsed once; templates are safe for concurrent use.
 var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
 
-// stylePath is below connect/; link ids begin with "c_" and cannot be it.
-const stylePath = "style.css"
+// assets are what pages load, by the name below connect/; link ids begin with "c_" and
+// cannot be one.
+var assets = map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 // view is what a page shows.
 type view struct {
-	Style     string // address of the style sheet
+	Assets    string // where they are
 	Title     string
 	RequestID string
 	Message   message
@@ -134,7 +135,7 @@ func formActions(authorize *url.URL) string {
 // show writes a page. It has no script, loads nothing from elsewhere, and cannot be
 // put into a frame.
 func (s *Service) show(v visit, status int, page, formAction string, data view) {
-	data.Style, data.RequestID = s.prefix+"/connect/"+stylePath, v.id
+	data.Assets, data.RequestID = s.prefix+"/connect", v.id
 	var text bytes.Buffer
 	if err := pages.ExecuteTemplate(&text, page, data); err != nil {
 		s.report("trouble", v, nil, "page", err)
@@ -157,14 +158,15 @@ func (s *Service) show(v visit, status int, page, formAction string, data view) 
 	_, _ = v.w.Write(text.Bytes())
 }
 
-func serveStyle(w http.ResponseWriter, r *http.Request) {
-	text, err := pageFiles.ReadFile("pages/style.css")
+func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
+	text, err := pageFiles.ReadFile("pages/" + name)
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Content-Type", assets[name])
 	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write(text)
 }

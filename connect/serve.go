@@ -64,8 +64,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCallback(v, rest)
 	case page == "callback":
 		s.notAllowed(v, "GET")
-	case reads && rest == stylePath:
-		serveStyle(w, r)
+	case reads && assets[rest] != "":
+		serveAsset(w, r, rest)
 	case reads:
 		s.serveLink(v, rest)
 	case r.Method == http.MethodPost:

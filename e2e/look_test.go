@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package e2e
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// inspection is a script that gives what is wrong with the page as lines.
+//
+//go:embed inspect.js
+var inspection string
+
+// widths are a small phone, a phone and a desk.
+var widths = []struct{ width, height int64 }{{320, 568}, {390, 844}, {1280, 800}}
+
+// look inspects the page that is open, in both colour schemes and all widths, and
+// keeps a picture of each.
+func (p *person) look(name string) {
+	p.t.Helper()
+	folder := p.artifacts()
+	for _, scheme := range []string{"light", "dark"} {
+		for _, size := range widths {
+			p.do(
+				command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+					Width: size.width, Height: size.height, DeviceScaleFactor: 1, Mobile: size.width < 600,
+				}),
+				command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+				}),
+			)
+			faults := finds(p, chromedp.Evaluate[[]string](inspection))
+			picture := finds(p, chromedp.FullScreenshot(100))
+			which := fmt.Sprintf("%s-%d-%s", name, size.width, scheme)
+			for _, fault := range faults {
+				p.t.Errorf("%s: %s", which, fault)
+			}
+			if err := os.WriteFile(filepath.Join(folder, which+".png"), picture, 0o600); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// artifacts is where pictures go, never into the repository.
+func (p *person) artifacts() string {
+	p.t.Helper()
+	folder := os.Getenv("TOOLGATE_SCREENSHOTS")
+	if folder == "" {
+		folder = filepath.Join(p.t.TempDir(), "artifacts")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	return folder
+}
