@@ -42,13 +42,9 @@ func (x *exchange) use(grant connection.Connection) error {
 	return nil
 }
 
+// put makes c the credential. What was put on before stays a secret.
 func (x *exchange) put(c credential.Credential) {
-	x.credential = c
-	for _, s := range c.Secrets() {
-		if s != "" {
-			x.secrets = append(x.secrets, s)
-		}
-	}
+	x.credential, x.secrets = c, append(c.Secrets(), x.secrets...)
 }
 
 // unauthorized turns a grant that cannot be used into auth_required with a link;

@@ -43,7 +43,7 @@ type exchange struct {
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used
 	credential credential.Credential
-	secrets    []string // of credential
+	secrets    []string // of credential and those before it
 
 	// send
 	answer  *http.Response

@@ -44,6 +44,10 @@ type Event struct {
 func (g *Gateway) finish(x *exchange) {
 	x.interim.end()
 	x.handBack()
+	if x.answer != nil {
+		// Not before: over HTTP/2 closing waits for the upload's reader to end.
+		x.answer.Body.Close()
+	}
 	if g.cfg.Observe == nil {
 		return
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 )
 
@@ -197,25 +196,5 @@ func TestCallsFromThisMachineAreServedWithoutAgents(t *testing.T) {
 				t.Errorf("from %s to %s: %d %s", peer, host, rec.Code, rec.Body)
 			}
 		}
-	}
-}
-
-func TestAPinnedSiteServesItsToolkitOnly(t *testing.T) {
-	var g *gateway.Gateway
-	w := gatewaytest.New(t, gatewaytest.Options{Handler: func(h http.Handler) http.Handler {
-		g = h.(*gateway.Gateway)
-		return g.At(gateway.Mount{Toolkit: "acme"})
-	}})
-	w.Get("/weather/today") // a path of acme's
-	if uri := w.Provider.Last(t).URI; uri != "/api/weather/today" {
-		t.Errorf("sent to %s", uri)
-	}
-	w.Event()
-	r := w.Request("GET", w.H1+"/x", nil)
-	r.Header.Set("X-Toolkit", "weather")
-	res, body := w.Do(r)
-	refused(t, w, res, body, verdict{400, "ambiguous_toolkit", "resolve", "selectors"})
-	if w.Provider.Calls() != 1 {
-		t.Error("the refused call was sent")
 	}
 }

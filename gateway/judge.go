@@ -16,7 +16,7 @@ import (
 func (g *Gateway) judge(x *exchange) error {
 	switch x.answer.StatusCode {
 	case http.StatusUnauthorized:
-		go discard(x.answer.Body)
+		x.dropAnswer()
 		if x.toolkit.Auth.PerUser {
 			// Even a new token was refused. That may be one endpoint's whim,
 			// so the connection stays as it is and is not refreshed for this
@@ -30,7 +30,7 @@ func (g *Gateway) judge(x *exchange) error {
 		}
 		return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" does not accept the gateway's credential. The operator has to check it.")
 	case http.StatusProxyAuthRequired:
-		go discard(x.answer.Body)
+		x.dropAnswer()
 		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
 	}
 	if x.toolkit.Auth.PerUser && provesToken(x.answer.StatusCode) {

@@ -43,7 +43,7 @@ func FuzzMaskIsReplaceAll(f *testing.F) {
 	f.Add("*a*a*a*a*", "*a*a", []byte{4, 1, 0, 2})
 	f.Add("tok", "token", []byte{255})
 	f.Fuzz(func(t *testing.T, text, secret string, lengths []byte) {
-		if secret == "" || len(text) > 1<<12 || bytes.Count(lengths, []byte{0}) == len(lengths) && len(lengths) > 0 {
+		if secret == "" || len(secret) > 64 || len(text) > 1<<10 || bytes.Count(lengths, []byte{0}) == len(lengths) && len(lengths) > 0 {
 			return // pieces of nothing would never end
 		}
 		if len(lengths) > 0 && lengths[len(lengths)-1] == 0 {

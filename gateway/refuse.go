@@ -23,10 +23,10 @@ func (g *Gateway) refuse(x *exchange, err error) {
 		x.w.WriteHeader(statusCallerGone)
 		return
 	}
-	p := *problem.Of(err) // a copy: those who waited for one refresh share its error
+	p := problem.Of(err)
 	p.Step = x.step
 	x.outcome.code, x.outcome.rule, x.outcome.status = p.Code, p.Rule, p.HTTPStatus()
-	x.outcome.err = errors.Unwrap(&p) // not p, whose text may hold the connect link
+	x.outcome.err = errors.Unwrap(p) // not p, whose text may hold the connect link
 	x.settleUpload()
 	p.Write(x.w, x.in.Header.Get("Accept"), x.id)
 }

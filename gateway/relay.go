@@ -21,7 +21,6 @@ func (g *Gateway) relay(x *exchange) {
 		g.tunnel(x)
 		return
 	}
-	defer x.answer.Body.Close()
 	x.writeHeader()
 	if err := x.copyBody(); err != nil {
 		// The answer is cut: the agent must see a broken body, never a clean
@@ -154,6 +153,8 @@ func (f *flusher) headerSoon(length int64) {
 		_ = f.rc.Flush()
 		return
 	}
+	f.mu.Lock() // it may fire before it is stored
+	defer f.mu.Unlock()
 	f.timer = time.AfterFunc(headerPatience, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()

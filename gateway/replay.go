@@ -193,11 +193,15 @@ func (r *replayReader) behind() bool {
 	return r.generation != b.generation || r.at < len(b.captured) || b.failure != nil
 }
 
-// endLocked hands over the trailer, which is complete at io.EOF and not before.
+// endLocked hands over the trailer, which is complete at io.EOF and not before. What
+// net/http sends again by itself shares one trailer with its first try, which may
+// still be reading what is there already.
 func (r *replayReader) endLocked(err error) error {
 	if err == io.EOF {
-		for name := range r.trailer {
-			r.trailer[name] = r.body.trailer[name]
+		for name, there := range r.trailer {
+			if values := r.body.trailer[name]; there == nil && values != nil {
+				r.trailer[name] = values
+			}
 		}
 	}
 	return err

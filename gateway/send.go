@@ -28,11 +28,11 @@ func (g *Gateway) send(x *exchange) error {
 	if err != nil {
 		return x.upstreamProblem(err)
 	}
+	x.answer = answer
 	if answer.StatusCode != http.StatusUnauthorized || !x.toolkit.Auth.PerUser {
-		x.answer = answer
 		return nil
 	}
-	go discard(answer.Body) // ends with the request's context at the latest
+	x.dropAnswer()
 	if err := g.renew(x); err != nil {
 		return err
 	}
@@ -119,13 +119,10 @@ func (x *exchange) attach(out *http.Request) error {
 		return errBodyGone
 	}
 	out.Body, out.ContentLength = body, x.body.length
-	if out.Trailer != nil {
-		return nil // two tries would share one trailer
-	}
 	// For net/http's own second try, which it makes only where the first left
 	// nothing on the wire or the server said that it did nothing.
 	out.GetBody = func() (io.ReadCloser, error) {
-		again, ok := x.body.open(nil)
+		again, ok := x.body.open(out.Trailer)
 		if !ok {
 			return nil, errBodyGone
 		}
@@ -164,8 +161,14 @@ func (x *exchange) allowFullDuplex() {
 	}
 }
 
-// discard reads a short rest so that the connection can be used again.
-func discard(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	body.Close()
+// dropAnswer lets go of an answer that nobody will see. A short rest is read, so
+// that the connection can be used again, but nobody waits for it: it ends with the
+// request's context at the latest.
+func (x *exchange) dropAnswer() {
+	body := x.answer.Body
+	x.answer = nil
+	go func() {
+		_, _ = io.CopyN(io.Discard, body, 64<<10)
+		body.Close()
+	}()
 }

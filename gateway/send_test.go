@@ -204,11 +204,14 @@ func TestRequestTrailersReachTheProviderButNotTheAgentsOwn(t *testing.T) {
 			for _, renewed := range []bool{false, true} {
 				if renewed {
 					w.Credentials.Connect("ada", w.Toolkits["acme"], "refused")
-					w.Provider.Refuse("refused")
 				}
 				trailers := make(chan http.Header, 1)
-				w.Provider.Handle(func(_ http.ResponseWriter, r *http.Request) {
+				w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
 					gatewaytest.ReadBody(r)
+					if gatewaytest.Token(r) == "refused" {
+						rw.WriteHeader(401)
+						return
+					}
 					trailers <- maps.Clone(r.Trailer)
 				})
 				body, end := io.Pipe()

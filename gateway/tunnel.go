@@ -22,7 +22,6 @@ import (
 // tunnel joins an agent's and a provider's connection after an upgrade, such as to
 // a WebSocket.
 func (g *Gateway) tunnel(x *exchange) {
-	defer x.answer.Body.Close()
 	upstream, ok := x.answer.Body.(io.ReadWriteCloser)
 	if !ok || !x.asked(credential.UpgradeType(x.answer.Header)) {
 		g.refuse(x, problem.New(problem.UpstreamUnreachable, "upgrade", x.toolkit.Name+" changed to another protocol than was asked for."))

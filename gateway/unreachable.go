@@ -57,7 +57,9 @@ func (x *exchange) hushed(err error) error {
 	text := err.Error()
 	clean := text
 	for _, secret := range x.secrets {
-		clean = strings.ReplaceAll(clean, secret, "[secret]")
+		if secret != "" {
+			clean = strings.ReplaceAll(clean, secret, "[secret]")
+		}
 	}
 	if clean == text {
 		return err

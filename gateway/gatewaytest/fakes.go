@@ -124,8 +124,16 @@ var LinkExpiry = time.Date(2026, 11, 20, 9, 15, 0, 0, time.UTC)
 
 // Links makes links that lead nowhere.
 type Links struct {
-	mu  sync.Mutex
-	err error
+	mu      sync.Mutex
+	err     error
+	pending bool
+}
+
+// Open says that the user has opened the link.
+func (l *Links) Open() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = true
 }
 
 // Fail makes every link fail.
@@ -146,6 +154,7 @@ func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit) 
 		ConnectURL: "https://connect.example.com/connect/lnk_" + who.User + "_" + tk.ID,
 		ExpiresAt:  LinkExpiry,
 		StatusURL:  "https://connect.example.com/v1/connections/" + tk.ID,
+		Pending:    l.pending,
 	}, nil
 }
 

@@ -6,6 +6,7 @@
 package gatewaytest
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log"
@@ -145,7 +146,7 @@ func (w *World) serve(wrap func(http.Handler) http.Handler) {
 	h = OtherBody(h)
 	h1, h2 := httptest.NewUnstartedServer(h), httptest.NewUnstartedServer(h)
 	for _, s := range []*httptest.Server{h1, h2} {
-		quiet(s)
+		s.Config.ErrorLog = log.New(complaints{w.t}, "", 0)
 		s.Config.DisableGeneralOptionsHandler = true
 		w.t.Cleanup(s.Close)
 	}
@@ -160,6 +161,17 @@ func (w *World) serve(wrap func(http.Handler) http.Handler) {
 	tr.DisableCompression = true
 	tr.MaxIdleConnsPerHost = 64
 	w.t.Cleanup(tr.CloseIdleConnections)
+}
+
+// complaints fails the test when the gateway's server has caught a panic, such as
+// net/http's own about two readers of one body.
+type complaints struct{ t testing.TB }
+
+func (c complaints) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("panic")) {
+		c.t.Errorf("the server says: %s", line)
+	}
+	return len(line), nil
 }
 
 func quiet(s *httptest.Server) { s.Config.ErrorLog = log.New(io.Discard, "", 0) }
