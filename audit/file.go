@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +36,13 @@ func (f *File) Write(p []byte) (int, error) {
 	return f.file.Write(p)
 }
 
+// Open opens the file now, so that what is wrong with it shows early.
+func (f *File) Open() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.readyLocked()
+}
+
 // Close closes the file. A request that outlives its configuration is recorded all
 // the same: a later write opens the file again.
 func (f *File) Close() error {
@@ -62,6 +70,10 @@ func (f *File) readyLocked() error {
 
 func (f *File) openLocked() error {
 	_ = f.closeLocked() // it is somebody else's by now
+	// A pipe or a socket would hold up every call until somebody reads it.
+	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0 {
+		return fmt.Errorf("%s is neither a file nor a device", f.path)
+	}
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return err
 	}

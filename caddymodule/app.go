@@ -13,11 +13,14 @@ import (
 	"io"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"go.uber.org/zap"
+
+	"github.com/toolgate/toolgate/audit"
 )
 
 func init() {
@@ -92,6 +95,7 @@ type App struct {
 	state     *state
 	toolkits  map[string]*endpoint
 	auditTo   io.WriteCloser
+	pages     atomic.Bool // some site has the connect pages
 
 	mu     sync.Mutex
 	engine *engine
@@ -129,12 +133,31 @@ func (a *App) Start() error {
 	if err := e.probe(); err != nil {
 		return fmt.Errorf("toolgate: %w", err)
 	}
+	if file, ok := a.auditTo.(*audit.File); ok {
+		if err := file.Open(); err != nil {
+			return fmt.Errorf("toolgate: audit: %w; no call could be recorded, so none would be made", err)
+		}
+	}
+	a.warnOfMissingPages()
 	if len(a.Agents) == 0 {
 		a.log.Warn("no agent is configured: only calls that surely come from this machine are served")
 	}
 	a.stop = make(chan struct{})
 	go a.sweep(a.stop)
 	return nil
+}
+
+// warnOfMissingPages tells of links that would lead nowhere.
+func (a *App) warnOfMissingPages() {
+	if a.publicURL == nil || a.pages.Load() {
+		return
+	}
+	for _, id := range sortedKeys(a.toolkits) {
+		if a.toolkits[id].toolkit.Auth.PerUser {
+			a.log.Warn("no site has toolgate_connect, so the links that users get lead nowhere", zap.String("public_url", a.publicURL.String()))
+			return
+		}
+	}
 }
 
 // Stop ends the background work. Requests in flight go on.

@@ -240,6 +240,7 @@ func (t *Toolkit) parseTransport(d *caddyfile.Dispenser) error {
 //
 //	toolgate [<matcher>] [<toolkit>] {
 //		hosts <pattern>...
+//		url   <url>
 //	}
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	warnOpenAdmin(h)
@@ -253,6 +254,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	}
 	return handler, parseBlock(h.Dispenser, "toolgate", options{
 		"hosts": {"hosts <pattern>..., such as hosts *.gw.example.com", texts(&handler.Hosts)},
+		"url":   {"url <url>, such as url https://tools.example.com", text(&handler.URL)},
 	})
 }
 

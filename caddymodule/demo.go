@@ -359,4 +359,9 @@ http://localhost:PORT, http://127.0.0.1:PORT, http://[::1]:PORT {
 	toolgate_connect
 	toolgate
 }
+
+http://:PORT {
+	bind HOST
+	respond "There is nothing under this name. The demo is at PUBLIC." 404
+}
 `

@@ -4,14 +4,18 @@
 package caddymodule
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/problem"
 )
 
 // Handler serves agents: it finds the toolkit and the user of a call, puts the
@@ -25,6 +29,11 @@ type Handler struct {
 	// Hosts by which a call names its toolkit, such as `*.gw.example.com`, where
 	// `github.gw.example.com` is for the toolkit `github`.
 	Hosts []string `json:"hosts,omitempty"`
+
+	// Where agents reach this site, such as `https://tools.example.com`, for the
+	// addresses in answers, such as the next page's, that are turned into ours.
+	// Default: as the request says; needed behind a proxy that ends TLS.
+	URL string `json:"url,omitempty"`
 
 	app   *App
 	mount gateway.Mount
@@ -43,16 +52,31 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if _, known := h.app.toolkits[h.Toolkit]; h.Toolkit != "" && !known {
 		return fmt.Errorf("toolgate %s: there is no such toolkit in the global option toolgate", h.Toolkit)
 	}
-	h.mount = gateway.Mount{Toolkit: h.Toolkit, Hosts: h.Hosts}
+	h.mount = gateway.Mount{Toolkit: h.Toolkit, Hosts: h.Hosts, URL: h.URL}
 	return h.mount.Validate()
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if e := h.app.engineFor(w, r); e != nil {
-		e.gateway.At(h.mount).ServeHTTP(w, r)
+		mount := h.mount
+		mount.Prefix = cutPrefix(r)
+		e.gateway.At(mount).ServeHTTP(w, r)
 	}
 	return nil
+}
+
+// cutPrefix is what handle_path or uri strip_prefix has taken off the path.
+func cutPrefix(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return ""
+	}
+	prefix, ok := strings.CutSuffix(original.URL.EscapedPath(), r.URL.EscapedPath())
+	if !ok {
+		return "" // rewritten in another way; the option url says where agents are
+	}
+	return strings.TrimSuffix(prefix, "/")
 }
 
 // ConnectHandler serves users: the pages where they connect accounts, and for
@@ -75,6 +99,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) (err error) {
 	if h.app.publicURL == nil {
 		return errors.New("toolgate_connect needs public_url in the global option toolgate: the address that users' browsers reach it under")
 	}
+	h.app.pages.Store(true)
 	return nil
 }
 
@@ -85,13 +110,56 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 		return nil
 	}
 	if !e.connect.Handles(r) {
-		return next.ServeHTTP(w, r)
+		return passOn(w, r, next)
 	}
 	// The address holds a link, or a code and a state: the access log would keep
 	// them. The service writes a line of its own.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	e.connect.ServeHTTP(w, r)
 	return nil
+}
+
+// passOn hands the request to what comes after. Where nothing does, Caddy would answer
+// 200 with nothing in it, which an agent cannot tell from success.
+func passOn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	seen := &seenWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	err := next.ServeHTTP(seen, r)
+	if err == nil && !seen.written {
+		p := problem.New(problem.NotFound, "path", "There is nothing at this address. Users' pages and the status of connections are here; agents' calls go to another site.")
+		p.Step = "connect"
+		p.Write(w, r.Header.Get("Accept"), rand.Text())
+	}
+	return err
+}
+
+// seenWriter notes whether anybody answered.
+type seenWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	written bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *seenWriter) WriteHeader(status int) {
+	w.written = true
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *seenWriter) Write(p []byte) (int, error) {
+	w.written = true
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (w *seenWriter) ReadFrom(r io.Reader) (int64, error) {
+	w.written = true
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// Unwrap is for http.ResponseController: a hijacked connection is answered by others.
+func (w *seenWriter) Unwrap() http.ResponseWriter {
+	w.written = true
+	return w.ResponseWriterWrapper.ResponseWriter
 }
 
 func appOf(ctx caddy.Context) (*App, error) {

@@ -16,6 +16,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/toolgate/toolgate/tokencache/seal"
 )
 
 // toolgate runs the command in a process of its own and gives what it printed.
@@ -161,7 +165,6 @@ func port(address string) string {
 }
 
 func TestAStartThatCannotWorkSaysWhy(t *testing.T) {
-	w := newWorld(t)
 	for name, c := range map[string]struct {
 		prepare func(dir string) error
 		option  string
@@ -170,14 +173,19 @@ func TestAStartThatCannotWorkSaysWhy(t *testing.T) {
 		"the encryption key's variable is not set": {option: "encryption_key {env.NO_SUCH_KEY}", says: "encryption_key: {env.NO_SUCH_KEY} is empty"},
 		"the encryption key is not a key": {
 			prepare: func(dir string) error { return os.WriteFile(filepath.Join(dir, "bad.key"), []byte("hunter2"), 0o600) },
-			option:  "encryption_key {file." + filepath.Join(w.dir, "bad.key") + "}", says: "encryption_key",
+			option:  "encryption_key {file.bad.key}", says: "encryption_key",
 		},
 		"the store is there and its key file is gone": {
 			prepare: func(dir string) error { return os.WriteFile(filepath.Join(dir, "connections.db"), []byte("x"), 0o600) },
 			says:    "the store is there but its key file",
 		},
+		"calls cannot be recorded": {
+			prepare: func(dir string) error { return os.Mkdir(filepath.Join(dir, "audit.log"), 0o700) },
+			says:    "no call could be recorded, so none would be made",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
 			if c.prepare != nil {
 				if err := c.prepare(w.dir); err != nil {
 					t.Fatal(err)
@@ -195,6 +203,55 @@ func TestAStartThatCannotWorkSaysWhy(t *testing.T) {
 				t.Errorf("validate opens nothing, so it has nothing to say: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+func TestAnotherKeyThanTheStoresIsNoticedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", "", ""))
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTHER_KEY", seal.NewKey())
+	err := w.tryLoad(w.caddyfile("", "encryption_key {env.OTHER_KEY}", ""))
+	if err == nil || !strings.Contains(err.Error(), "the store was sealed with the encryption key") {
+		t.Errorf("%v", err)
+	}
+	_ = caddy.Stop()
+	w.load(w.caddyfile("", "", ""))
+}
+
+func TestWhatNobodyAnswersIsNotSuccess(t *testing.T) {
+	w := newWorld(t)
+	w.load(strings.Replace(w.caddyfile("", "", ""), "\n\ttoolgate\n}", "\n}", 1)) // the pages alone
+	status, body := w.call("GET", "/acme/v1/me")
+	if status != http.StatusNotFound || !strings.Contains(body, `"code":"not_found"`) {
+		t.Errorf("%d %q", status, body)
+	}
+	if status, body := w.call("GET", "/v1/connections/acme"); status != 200 {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+// A client follows a provider's addresses through the gateway, below the path that the
+// server cut off too.
+func TestAProvidersAddressesComeBackThroughTheGateway(t *testing.T) {
+	w := newWorld(t)
+	w.extra = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/extra/moved" {
+			rw.Header().Set("Link", "<"+w.origin+"/extra/list?page=2>; rel=\"next\"")
+			http.Redirect(rw, r, "/extra/here", http.StatusFound)
+			return
+		}
+		fmt.Fprintf(rw, "%s with %.11s", r.URL.Path, r.Header.Get("Authorization"))
+	})
+	w.load(strings.Replace(w.caddyfile("", "", ""), "\n\ttoolgate_connect\n\t\n\ttoolgate\n}",
+		"\n\thandle_path /tools/* {\n\t\ttoolgate\n\t}\n\thandle {\n\t\ttoolgate_connect\n\t\ttoolgate\n\t}\n}", 1))
+	w.connect()
+	for _, prefix := range []string{"", "/tools"} {
+		if status, body := w.call("GET", prefix+"/acme/extra/moved"); status != 200 || body != "/extra/here with Bearer acme" {
+			t.Errorf("below %q: %d %s", prefix, status, body)
+		}
 	}
 }
 

@@ -71,6 +71,9 @@ func (a *App) provisionAgents() error {
 				return fmt.Errorf("agent %s: there is no toolkit %q in this configuration", name, id)
 			}
 		}
+		if !agent.ActsForAny && len(agent.ActsFor) == 0 {
+			a.log.Warn("an agent has no acts_for, so every call of its is refused", zap.String("agent", name))
+		}
 		if err := agent.provision(name, owner, a.log); err != nil {
 			return err
 		}

@@ -230,6 +230,14 @@ func (s *settings) plain(name, text string) string {
 	return value
 }
 
+func (s *settings) plainEach(name string, texts map[string]string) map[string]string {
+	values := make(map[string]string, len(texts))
+	for key, text := range texts {
+		values[key] = s.plain(name+" "+key, text)
+	}
+	return values
+}
+
 func (s *settings) secret(name, text string) secret.String {
 	if text == "" {
 		return secret.String{}
@@ -252,7 +260,7 @@ func (s *settings) explain(missing []string) {
 
 func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
-		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: t.Hosts, Headers: t.Headers,
+		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: s.plainEach("host", t.Hosts), Headers: s.plainEach("header", t.Headers),
 		Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {

@@ -126,11 +126,7 @@ func (a *App) keyNotLost(keyFile string) error {
 func (e *engine) probe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := e.cache.vault.Load(ctx, connection.Key{Toolkit: "probe"})
-	if errors.Is(err, connection.ErrNotConnected) {
-		return nil
-	}
-	return err
+	return e.cache.vault.Check(ctx)
 }
 
 // links lets the gateway ask the connect service for links.

@@ -10,8 +10,9 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/toolgate/toolgate/credential"
 )
 
 // cookie tells browsers apart: a flow that one starts, no other finishes. __Host-
@@ -81,7 +82,7 @@ func fromHere(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+		if credential.TellsOrigin(name) {
 			return false
 		}
 	}

@@ -146,9 +146,9 @@ func TestTheAuditSaysWhatLeaves(t *testing.T) {
 func TestThePolicyDecidesOnTheRealAddress(t *testing.T) {
 	var policy judging
 	w := gatewaytest.New(t, gatewaytest.Options{Edit: func(cfg *gateway.Config) { cfg.Policy = &policy }})
-	policy.verdict = problem.New(problem.NotPermitted, "allow", "No.")
+	policy.verdict = problem.New(problem.ToolkitForbidden, "allow", "No.")
 	res, body := w.Get("/acme/~files/x")
-	refused(t, w, res, body, verdict{403, "not_permitted", "admit", "allow"})
+	refused(t, w, res, body, verdict{403, "toolkit_not_allowed", "admit", "allow"})
 	nothingLeft(t, w)
 	if policy.asked != "ada GET "+w.Provider.URL+"/files/x" {
 		t.Errorf("asked about %s", policy.asked)

@@ -39,6 +39,7 @@ type exchange struct {
 	toolkit  *toolkit.Toolkit
 	upstream http.RoundTripper
 	target   *url.URL
+	cut      bool // the path's first segment chose the toolkit and was cut off
 
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used

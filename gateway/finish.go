@@ -4,7 +4,6 @@
 package gateway
 
 import (
-	"math"
 	"net/http"
 	"time"
 
@@ -92,6 +91,6 @@ func (x *exchange) endUpload() {
 	}
 	_ = rc.Flush()
 	if rc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		x.body.drain(math.MaxInt64)
+		x.body.drain()
 	}
 }

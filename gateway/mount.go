@@ -17,6 +17,12 @@ type Mount struct {
 	// "*.gw.example.com", github.gw.example.com is for the toolkit github. SDKs
 	// that drop a path prefix (Google's, Stripe's) need this.
 	Hosts []string
+	// URL is where agents reach the mount, such as "https://tools.example.com/gw",
+	// for addresses that are given back to them. "": what the request says, which
+	// is wrong behind a proxy that ends TLS or cuts the path.
+	URL string
+	// Prefix is what the server has cut off this request's path.
+	Prefix string
 }
 
 // Validate checks the patterns.

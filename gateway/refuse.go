@@ -5,7 +5,6 @@ package gateway
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/toolgate/toolgate/problem"
@@ -43,6 +42,9 @@ const (
 // here already is read, so that the connection can be used again; any other ends
 // the connection, and full duplex keeps net/http from reading it all before it
 // sends our answer. A client that waits for 100 Continue is not asked for its body.
+//
+// The wait is not a deadline of the connection's: a body that has met one gives
+// nothing any more, and endUpload could not read on.
 func (x *exchange) settleUpload() {
 	if x.in.ProtoMajor != 1 || !x.body.unread() {
 		return
@@ -50,10 +52,11 @@ func (x *exchange) settleUpload() {
 	x.allowFullDuplex()
 	if x.in.Header["Expect"] == nil && x.in.ContentLength <= settleBytes {
 		x.body.retire()
-		rc := http.NewResponseController(x.w)
-		if rc.SetReadDeadline(time.Now().Add(settleTime)) == nil {
-			x.body.drain(settleBytes)
-			_ = rc.SetReadDeadline(time.Time{})
+		settled := make(chan struct{})
+		go func() { x.body.drain(); close(settled) }() // handBack waits for it
+		select {
+		case <-settled:
+		case <-time.After(settleTime):
 		}
 	}
 	x.closeIfUnread()

@@ -38,6 +38,8 @@ func (g *Gateway) relay(x *exchange) {
 var droppedHeaders = map[string]bool{
 	"Set-Cookie": true, "Set-Cookie2": true, "Clear-Site-Data": true, "Strict-Transport-Security": true,
 	"Alt-Svc": true, "Www-Authenticate": true, "Public-Key-Pins": true, "Nel": true, "Report-To": true, "Reporting-Endpoints": true,
+	// It tells our refusals from the provider's answers.
+	"Proxy-Status": true,
 	// These overrule Cache-Control in some caches.
 	"Cdn-Cache-Control": true, "Surrogate-Control": true,
 }
@@ -56,6 +58,7 @@ func (x *exchange) writeHeader() {
 			h[name] = masked(values, x.secrets)
 		}
 	}
+	x.rewriter().header(h)
 	if from["Content-Type"] == nil {
 		h["Content-Type"] = nil // keeps net/http from guessing one
 	}

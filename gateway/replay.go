@@ -79,22 +79,17 @@ func (b *replay) wait() {
 	defer b.reading.Unlock()
 }
 
-// drain reads on for nobody: until the end, a failure (of a deadline, for example)
-// or that many bytes.
-func (b *replay) drain(limit int64) {
+// drain reads on for nobody, until the end or a failure, such as a deadline's.
+func (b *replay) drain() {
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
-	for limit > 0 && b.unread() {
-		n, err := b.source.Read((*buffer)[:min(limit, int64(len(*buffer)))])
-		limit -= int64(n)
+	for b.unread() && b.sourceError() == nil {
+		n, err := b.source.Read(*buffer)
 		b.mu.Lock()
 		b.tookLocked((*buffer)[:n], err, false)
 		b.mu.Unlock()
-		if err != nil {
-			return
-		}
 	}
 }
 

@@ -177,15 +177,19 @@ func TestBodiesThatAreNone(t *testing.T) {
 	}
 }
 
-func TestDrainStopsAtItsLimit(t *testing.T) {
-	b := replayOf(bytes.NewReader(make([]byte, 100)), 100, 0)
+func TestDrainReadsToTheEndOrAFailure(t *testing.T) {
+	b := replayOf(bytes.NewReader(make([]byte, 100_000)), 100_000, 0)
 	b.retire()
-	b.drain(60)
-	if b.taken != 60 || !b.unread() {
-		t.Errorf("took %d", b.taken)
+	b.drain()
+	if b.taken != 100_000 || b.failure != nil || b.unread() { // though nobody has said that this is the end
+		t.Errorf("took %d, %v", b.taken, b.failure)
 	}
-	b.drain(40)
-	if b.taken != 100 || b.failure != nil || b.unread() { // though nobody has said so
-		t.Errorf("then %d", b.taken)
+	broken := errors.New("broken")
+	b = replayOf(io.MultiReader(bytes.NewReader(make([]byte, 10)), iotest.ErrReader(broken)), 100, 0)
+	for range 2 {
+		b.drain()
+		if b.taken != 10 || !b.unread() || b.sourceError() != broken {
+			t.Errorf("took %d, %v", b.taken, b.sourceError())
+		}
 	}
 }

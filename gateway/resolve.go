@@ -22,6 +22,7 @@ func (g *Gateway) resolve(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	x.cut = rest != path
 	endpoint, known := g.cfg.Toolkits[id]
 	if !known {
 		return problem.New(problem.UnknownToolkit, "toolkit", "There is no toolkit "+quoted(id)+" here. Check the name in X-Toolkit or in the first segment of the path.")

@@ -28,8 +28,14 @@ func (x *exchange) upstreamProblem(err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return problem.New(problem.UpstreamTimeout, "timeout", x.toolkit.Name+" did not answer in time.").Because(cause)
 	}
-	return problem.New(problem.UpstreamUnreachable, "connection", "The connection to "+x.toolkit.Name+" failed.").Because(cause)
+	p := problem.New(problem.UpstreamUnreachable, "connection", "The connection to "+x.toolkit.Name+" failed.").Because(cause)
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+		p.RetryAfter = dialRetry // nothing was sent, so any method may be tried again
+	}
+	return p
 }
+
+const dialRetry = 2 * time.Second
 
 // bodyGone is for an upload that would have to be sent again and cannot be.
 func (x *exchange) bodyGone() error {

@@ -93,6 +93,9 @@ func (c *Client) grant(ctx context.Context, o *toolkit.OAuth2, form url.Values) 
 	answer := parseAnswer(text)
 	code := answer.errorCode()
 	switch {
+	case code == "" && status >= 200 && status < 300 && answer.AccessToken != "" && !inHeader(string(answer.AccessToken)):
+		// Saved, it would fail every call, and nobody would be asked to connect.
+		return Grant{}, &Unavailable{cause: errors.New("an access token that cannot stand in a header")}
 	case code == "" && status >= 200 && status < 300 && answer.AccessToken != "":
 		return answer.grant(c.now()), nil
 	case status == http.StatusTooManyRequests || status >= 500 || passing[code]:
@@ -176,4 +179,15 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return min(at.Sub(now), time.Hour)
 	}
 	return 0
+}
+
+// inHeader reports whether a token can stand in a header: visible ASCII alone (RFC 6750
+// §2.1 allows less).
+func inHeader(token string) bool {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

@@ -31,13 +31,10 @@ const (
 	NotLocal         Code = "not_local"
 	BrowserRequest   Code = "browser_request"
 	ToolkitForbidden Code = "toolkit_not_allowed"
-	NotPermitted     Code = "not_permitted"
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"
 	MethodRefused    Code = "method_not_allowed"
 
-	RateLimited        Code = "rate_limited"
-	CircuitOpen        Code = "circuit_open"
 	ToolkitDraft       Code = "toolkit_draft"
 	StorageUnavailable Code = "storage_unavailable"
 	KeyMissing         Code = "key_missing"

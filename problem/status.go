@@ -30,13 +30,10 @@ var status = map[Code]struct {
 	NotLocal:         {http.StatusForbidden, "Only calls from this machine"},
 	BrowserRequest:   {http.StatusForbidden, "Not for browsers"},
 	ToolkitForbidden: {http.StatusForbidden, "Toolkit not allowed"},
-	NotPermitted:     {http.StatusForbidden, "Not permitted"},
 	UnknownToolkit:   {http.StatusNotFound, "Unknown toolkit"},
 	NotFound:         {http.StatusNotFound, "Not found"},
 	MethodRefused:    {http.StatusMethodNotAllowed, "Method not allowed"},
 
-	RateLimited:        {http.StatusTooManyRequests, "Rate limited"},
-	CircuitOpen:        {http.StatusServiceUnavailable, "Provider is failing"},
 	ToolkitDraft:       {http.StatusServiceUnavailable, "Toolkit not set up"},
 	StorageUnavailable: {http.StatusServiceUnavailable, "Storage unavailable"},
 	KeyMissing:         {http.StatusServiceUnavailable, "Encryption key missing"},

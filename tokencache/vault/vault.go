@@ -91,3 +91,23 @@ func Problem(err error) error {
 	p.RetryAfter = 5 * time.Second
 	return p.Because(err)
 }
+
+// canary is a record that tells whether the keys at hand are the store's.
+const canary = "canary"
+
+// Check opens the store and makes sure that its records can be opened. With a wrong key
+// everything would seem to work: new records would be sealed with it, and the old ones
+// unreadable. The canary is sealed once, so the key that it was sealed with has to stay.
+func (v *Vault) Check(ctx context.Context) error {
+	_, err := v.Get(ctx, canary)
+	if errors.Is(err, store.ErrNotFound) {
+		err = v.Put(ctx, Document{Name: canary, Plain: []byte(canary), Version: 1})
+		if errors.Is(err, store.ErrConflict) {
+			_, err = v.Get(ctx, canary) // another gateway has just made it
+		}
+	}
+	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
+		return fmt.Errorf("the store was sealed with the encryption key %s, which is not among those that are configured: %w", missing.ID, err)
+	}
+	return err
+}
