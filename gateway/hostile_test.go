@@ -6,6 +6,7 @@ package gateway_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,10 +140,7 @@ func (c hostile) try(t *testing.T, o gatewaytest.Options) {
 		r.URL.Path, r.URL.Opaque = r.URL.Opaque, ""
 	}
 	for name, values := range c.header {
-		delete(r.Header, name)
-		for _, v := range values {
-			r.Header[name] = append(r.Header[name], v)
-		}
+		r.Header[name] = slices.Clone(values)
 	}
 	if host := c.header["Host"]; host != nil {
 		r.Host = host[0]

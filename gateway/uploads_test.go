@@ -82,7 +82,7 @@ func checkUpload(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		panic(http.ErrAbortHandler) // the client broke off
 	case got != r.Header.Get("X-Want") || r.Header.Get("X-Trailed") != r.Trailer.Get("X-Sum"):
-		http.Error(w, "the upload is corrupt", 422)
+		http.Error(w, "the upload is corrupt", http.StatusUnprocessableEntity)
 	}
 }
 

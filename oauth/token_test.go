@@ -357,3 +357,16 @@ func TestRevocationIsOneRequestToItsOwnEndpoint(t *testing.T) {
 		t.Errorf("%v, %d requests", err, e.requests.Load())
 	}
 }
+
+func TestATokenThatNoHeaderCanHoldIsNotTaken(t *testing.T) {
+	for _, token := range []string{"ACCESS\r\nX: y", "two words", "tab\there", "naïve", "\x7f"} {
+		e := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"access_token":%q,"expires_in":60}`, token)
+		})
+		grant, err := e.client.Refresh(context.Background(), e.oauth, secret.New(refreshToken))
+		away, ok := errors.AsType[*oauth.Unavailable](err)
+		if !ok || away.Unspent || !grant.AccessToken.IsZero() || strings.Contains(err.Error(), "ACCESS") {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}

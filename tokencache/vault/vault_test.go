@@ -254,3 +254,25 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+func TestAnotherStoresKeyIsNoticedBeforeAnythingIsWritten(t *testing.T) {
+	s := memstore.New(nil)
+	for range 2 {
+		if err := vault.New(s, ring(t, oneKey)).Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := vault.New(s, ring(t, otherKey)).Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), ring(t, oneKey).PrimaryID()) {
+		t.Errorf("%v", err)
+	}
+	if err := vault.New(s, ring(t, otherKey+"\n"+oneKey)).Check(t.Context()); err != nil {
+		t.Errorf("with the old key in the ring: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := vault.New(s, ring(t, oneKey)).Check(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("with the store away: %v", err)
+	}
+}
