@@ -4,6 +4,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +35,7 @@ import (
 //			base_url     <url>
 //			host         <alias> <url>
 //			header       <name> <value>
+//			redirect_hosts <pattern>...
 //			client_id     <text>              # these three, or all of oauth2
 //			client_secret <placeholder>
 //			scopes        <scope>...
@@ -69,7 +71,7 @@ func parseApp(d *caddyfile.Dispenser, earlier any) (any, error) {
 
 func (a *App) options() options {
 	return options{
-		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", text(&a.PublicURL)},
+		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", checked(text(&a.PublicURL), &a.PublicURL, func() error { _, err := a.checkPublicURL(); return err })},
 		"verify_user":          {"verify_user none", oneOf(&a.VerifyUser, "none")},
 		"store":                {"store file [<path>] or store memory", a.parseStore},
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
@@ -97,12 +99,19 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 		a.Agents = map[string]*Agent{}
 	}
 	a.Agents[name] = agent
-	return parseBlock(d, "agent "+name, options{
+	err := parseBlock(d, "agent "+name, options{
 		"key*":     {"key {env.NAME}", placeholders(&agent.Keys)},
 		"tenant":   {"tenant <name>", text(&agent.Tenant)},
 		"toolkits": {"toolkits <name>...", texts(&agent.Toolkits)},
 		"acts_for": {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
+	if err != nil {
+		return err
+	}
+	if err := agent.check(name); err != nil {
+		return mistake{err}
+	}
+	return nil
 }
 
 func (g *Agent) parseActsFor(d *caddyfile.Dispenser) error {
@@ -134,27 +143,34 @@ func (a *App) parseToolkit(d *caddyfile.Dispenser) error {
 		a.Toolkits = map[string]*Toolkit{}
 	}
 	a.Toolkits[name] = t
-	return parseBlock(d, "toolkit "+name, t.options())
+	if err := parseBlock(d, "toolkit "+name, t.options()); err != nil {
+		return err
+	}
+	if err := t.check(name); err != nil {
+		return mistake{fmt.Errorf("toolkit %s: %w", name, err)}
+	}
+	return nil
 }
 
 func (t *Toolkit) options() options {
 	return options{
-		"name":          {"name <text>", text(&t.Name)},
-		"base_url":      {"base_url <url>", text(&t.BaseURL)},
-		"host*":         {"host <alias> <url>", pair(&t.Hosts)},
-		"header*":       {"header <name> <value>", pair(&t.Headers)},
-		"client_id":     {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},
-		"client_secret": {"client_secret {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return placeholder(&o.ClientSecret) })},
-		"scopes":        {"scopes <scope>...", into(&t.OAuth2, func(o *OAuth2) parser { return texts(&o.Scopes) })},
-		"oauth2":        {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
-		"api_key":       {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
-		"basic":         {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
-		"no_auth":       {"no_auth", flag(&t.NoAuth)},
-		"identity":      {"identity <path> <field>", t.parseIdentity},
-		"timeout":       {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
-		"max_replay":    {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
-		"allow_private": {"allow_private", flag(&t.AllowPrivate)},
-		"transport":     {"transport http { … }", t.parseTransport},
+		"name":           {"name <text>", text(&t.Name)},
+		"base_url":       {"base_url <url>", text(&t.BaseURL)},
+		"host*":          {"host <alias> <url>", pair(&t.Hosts)},
+		"header*":        {"header <name> <value>", pair(&t.Headers)},
+		"redirect_hosts": {"redirect_hosts <pattern>..., such as redirect_hosts *.downloads.example.com", texts(&t.RedirectHosts)},
+		"client_id":      {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},
+		"client_secret":  {"client_secret {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return placeholder(&o.ClientSecret) })},
+		"scopes":         {"scopes <scope>...", into(&t.OAuth2, func(o *OAuth2) parser { return texts(&o.Scopes) })},
+		"oauth2":         {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
+		"api_key":        {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
+		"basic":          {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
+		"no_auth":        {"no_auth", flag(&t.NoAuth)},
+		"identity":       {"identity <path> <field>", t.parseIdentity},
+		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
+		"max_replay":     {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
+		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},
+		"transport":      {"transport http { … }", t.parseTransport},
 	}
 }
 

@@ -52,11 +52,30 @@ func parseBlock(d *caddyfile.Dispenser, where string, table options) error {
 			return errAt(line, "%s: that is not how %s is written; write: %s", where, name, o.usage)
 		case errors.Is(err, errLiteral):
 			return errAt(line, "%s: %s: %v", where, name, err)
+		case errors.As(err, new(mistake)):
+			return errAt(line, "%v", err)
 		case err != nil:
 			return err
 		}
 	}
 	return nil
+}
+
+// mistake is an error of what was written, which parseBlock gives its place.
+type mistake struct{ error }
+
+// checked reads an option and looks at what was read. A value with a placeholder can
+// be judged only where the configuration is loaded.
+func checked(read parser, written *string, check func() error) parser {
+	return func(d *caddyfile.Dispenser) error {
+		err := read(d)
+		if err == nil && !strings.Contains(*written, "{") {
+			if err = check(); err != nil {
+				return mistake{err}
+			}
+		}
+		return err
+	}
 }
 
 // errAt is an error at a token, in the form of Caddy's own.

@@ -25,18 +25,12 @@ func (a *App) provisionPublicURL() error {
 	if a.PublicURL == "" {
 		return nil
 	}
-	text, err := resolved(a.PublicURL)
+	u, err := a.checkPublicURL()
 	if err != nil {
-		return fmt.Errorf("public_url: %w", err)
+		return err
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Errorf("public_url %q: an address such as https://connect.example.com, please", text)
-	}
-	local := gateway.LoopbackHost(u.Host)
+	text, local := u.String(), gateway.LoopbackHost(u.Host)
 	switch {
-	case u.Scheme == "http" && !local:
-		return fmt.Errorf("public_url %q: https, please: users' browsers keep the cookies that protect a connection for https only (http is fine on this machine)", text)
 	case a.VerifyUser == "" && !local:
 		return fmt.Errorf("public_url %q can be opened by others, so say with verify_user how Toolgate knows that a link is opened by the user it is for; `verify_user none` means that you accept whoever opens it", text)
 	case a.VerifyUser != "" && a.VerifyUser != "none":
@@ -46,25 +40,47 @@ func (a *App) provisionPublicURL() error {
 	return nil
 }
 
-// agents gives the agents with their keys. A key whose variable is not set yet
+func (a *App) checkPublicURL() (*url.URL, error) {
+	text, err := resolved(a.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("public_url %q: an address such as https://connect.example.com, please", text)
+	}
+	if u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
+		return nil, fmt.Errorf("public_url %q: https, please: users' browsers keep the cookies that protect a connection for https only (http is fine on this machine)", text)
+	}
+	return u, nil
+}
+
+// check looks at what needs nothing but the agent itself.
+func (g *Agent) check(name string) error {
+	switch {
+	case !caller.ValidName(name):
+		return fmt.Errorf("agent %q: a name of letters, digits and . _ - please", name)
+	case name == caller.LocalAgent:
+		return fmt.Errorf("agent %q: that is what calls of this machine are called where no agent is configured; another name, please", name)
+	case g.Tenant != "" && !caller.ValidName(g.Tenant):
+		return fmt.Errorf("agent %s: tenant %q: a name of letters, digits and . _ - please", name, g.Tenant)
+	}
+	for _, user := range g.ActsFor {
+		if !caller.ValidUser(user) {
+			return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
+		}
+	}
+	return nil
+}
+
+// provisionAgents checks the agents and reads their keys. A key whose variable is not set yet
 // leaves the agent unable to call, and says so; it never opens the gateway.
 func (a *App) provisionAgents() error {
 	owner := map[string]string{}
 	for _, name := range sortedKeys(a.Agents) {
 		agent := a.Agents[name]
-		if !caller.ValidName(name) {
-			return fmt.Errorf("agent %q: a name of letters, digits and . _ - please", name)
-		}
-		if name == caller.LocalAgent {
-			return fmt.Errorf("agent %q: that is what calls of this machine are called where no agent is configured; another name, please", name)
-		}
-		if agent.Tenant != "" && !caller.ValidName(agent.Tenant) {
-			return fmt.Errorf("agent %s: tenant %q: a name of letters, digits and . _ - please", name, agent.Tenant)
-		}
-		for _, user := range agent.ActsFor {
-			if !caller.ValidUser(user) {
-				return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
-			}
+		if err := agent.check(name); err != nil {
+			return err
 		}
 		for _, id := range agent.Toolkits {
 			if a.Toolkits[id] == nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,8 +65,15 @@ type Toolkit struct {
 	// `login` or `user.email`.
 	IdentityField string `json:"identity_field,omitempty"`
 
-	// Let the catalogue's hosts be addresses of a private network, for a provider
-	// that is reached inside. Hosts that are written here may be so anyway.
+	// Hosts where the provider keeps its downloads: `downloads.example.com`, or
+	// `*.example.com` for every host below. A redirect of a GET or HEAD to one is
+	// followed here, without the credential, and the agent gets the download.
+	// Default: the catalogue's.
+	RedirectHosts []string `json:"redirect_hosts,omitempty"`
+
+	// Let the catalogue's hosts, and all of `redirect_hosts`, be addresses of a
+	// private network, for a provider that is reached inside. Other hosts that are
+	// written here may be so anyway.
 	AllowPrivate bool `json:"allow_private,omitempty"`
 
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
@@ -142,6 +150,7 @@ type Basic struct {
 type endpoint struct {
 	toolkit   *toolkit.Toolkit
 	transport *transport
+	downloads *transport // nil: the toolkit has no redirect hosts
 }
 
 func (a *App) provisionToolkits(ctx caddy.Context) error {
@@ -178,8 +187,33 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 	if options.AllowPrivate {
 		guarded = nil
 	}
-	e.transport, err = newTransport(ctx, tk, options.TransportRaw, guarded)
+	if e.transport, err = newTransport(ctx, tk, options.TransportRaw, guarded); err != nil {
+		return nil, err
+	}
+	e.downloads, err = newDownloads(ctx, tk, options.TransportRaw, options.AllowPrivate)
 	return e, err
+}
+
+// check looks at what needs nothing but the toolkit itself. Addresses with placeholders
+// can be judged only where the configuration is loaded.
+func (t *Toolkit) check(id string) error {
+	addresses := []string{t.BaseURL}
+	for _, address := range t.Hosts {
+		addresses = append(addresses, address)
+	}
+	if o := t.OAuth2; o != nil {
+		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RevokeURL)
+	}
+	if slices.ContainsFunc(addresses, func(s string) bool { return strings.Contains(s, "{") }) {
+		return nil
+	}
+	base, _ := toolkit.Builtin(id)
+	tk, err := base.Over(t.definition(id, &settings{from: map[string]string{}, dry: true})).Toolkit()
+	if err != nil {
+		return err
+	}
+	_, err = transportOptions(tk, t.TransportRaw)
+	return err
 }
 
 // warnOfPlainHTTP tells of credentials that would leave this machine in the clear.
@@ -218,10 +252,14 @@ func (a *App) reportDraft(tk *toolkit.Toolkit, help string) {
 // each came from, so that what is missing can be named as it was written.
 type settings struct {
 	from map[string]string
+	dry  bool // leave placeholders as they are
 	err  error
 }
 
 func (s *settings) plain(name, text string) string {
+	if s.dry {
+		return text
+	}
 	value, err := resolved(text)
 	if err != nil && s.err == nil {
 		s.err = fmt.Errorf("%s: %w", name, err)
@@ -261,7 +299,7 @@ func (s *settings) explain(missing []string) {
 func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: s.plainEach("host", t.Hosts), Headers: s.plainEach("header", t.Headers),
-		Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
+		RedirectHosts: t.RedirectHosts, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}
@@ -295,7 +333,11 @@ func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 func (a *App) gatewayEndpoints() map[string]gateway.Endpoint {
 	all := make(map[string]gateway.Endpoint, len(a.toolkits))
 	for id, e := range a.toolkits {
-		all[id] = gateway.Endpoint{Toolkit: e.toolkit, Upstream: e.transport}
+		to := gateway.Endpoint{Toolkit: e.toolkit, Upstream: e.transport}
+		if e.downloads != nil { // a nil *transport would not be nil in there
+			to.Redirects = e.downloads
+		}
+		all[id] = to
 	}
 	return all
 }

@@ -26,18 +26,16 @@ type transport struct{ http *reverseproxy.HTTPTransport }
 
 const transportModule = "http.reverse_proxy.transport.http"
 
-// newTransport loads the module with our defaults where the operator says nothing.
+// newTransport is the way to the toolkit's own hosts.
 func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage, guarded map[string]bool) (*transport, error) {
-	options := new(reverseproxy.HTTPTransport)
-	if raw != nil {
-		if err := readTransport(raw, options); err != nil {
-			return nil, err
-		}
-	}
-	if err := refuseTransport(options, tk); err != nil {
+	options, err := transportOptions(tk, raw)
+	if err != nil {
 		return nil, err
 	}
-	defaultTransport(options, tk)
+	return loadTransport(ctx, options, func(host string) bool { return guarded[host] })
+}
+
+func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guarded func(host string) bool) (*transport, error) {
 	text, err := json.Marshal(options)
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
@@ -48,8 +46,23 @@ func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage, g
 	}
 	t := &transport{module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Guard(inner.DialContext, func(host string) bool { return guarded[host] })
+	inner.DialContext = egress.Guard(inner.DialContext, guarded)
 	return t, nil
+}
+
+// transportOptions are the operator's, checked, and ours where they say nothing.
+func transportOptions(tk *toolkit.Toolkit, raw json.RawMessage) (*reverseproxy.HTTPTransport, error) {
+	options := new(reverseproxy.HTTPTransport)
+	if raw != nil {
+		if err := readTransport(raw, options); err != nil {
+			return nil, err
+		}
+	}
+	if err := refuseTransport(options, tk); err != nil {
+		return nil, err
+	}
+	defaultTransport(options, tk)
+	return options, nil
 }
 
 // guardedHosts are those that the operator did not write: what the catalogue says

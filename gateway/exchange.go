@@ -36,10 +36,11 @@ type exchange struct {
 	agent  *Agent // nil where none is configured
 
 	// resolve
-	toolkit  *toolkit.Toolkit
-	upstream http.RoundTripper
-	target   *url.URL
-	cut      bool // the path's first segment chose the toolkit and was cut off
+	toolkit   *toolkit.Toolkit
+	upstream  http.RoundTripper
+	redirects http.RoundTripper // nil: none is followed
+	target    *url.URL
+	cut       bool // the path's first segment chose the toolkit and was cut off
 
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used
@@ -49,6 +50,9 @@ type exchange struct {
 	// send
 	answer  *http.Response
 	renewed bool // the token was refused and renewed on the way
+
+	// judge
+	download *url.URL // where answer is from, if not from target; a secret
 
 	outcome outcome
 }

@@ -63,6 +63,10 @@ type Endpoint struct {
 	// Upstream carries requests to the toolkit's hosts. It must not follow
 	// redirects, and must not unpack bodies.
 	Upstream http.RoundTripper
+	// Redirects fetches downloads from the toolkit's redirect hosts. It must know
+	// no client certificate, and refuse private addresses; else it is as Upstream.
+	// Nil: agents are told where to go.
+	Redirects http.RoundTripper
 }
 
 // Config makes a Gateway.

@@ -35,6 +35,7 @@ func (i *interim) write(x *exchange, code int, header http.Header) {
 			h[name] = masked(values, x.secrets)
 		}
 	}
+	x.rewriter().header(h) // a hint is fetched like any other link
 	x.w.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, before)

@@ -12,7 +12,8 @@ import (
 )
 
 // judge decides what the answer means for the connection, and keeps answers from
-// the agent that are about the gateway's dealings with the provider.
+// the agent that are about the gateway's dealings with the provider. One that only
+// says where a download lies becomes the download.
 func (g *Gateway) judge(x *exchange) error {
 	switch x.answer.StatusCode {
 	case http.StatusUnauthorized:
@@ -36,7 +37,7 @@ func (g *Gateway) judge(x *exchange) error {
 	if x.toolkit.Auth.PerUser && provesToken(x.answer.StatusCode) {
 		g.cfg.Credentials.Worked(x.grant.Key)
 	}
-	return nil
+	return x.fetchDownload()
 }
 
 // provesToken: a provider that is failing or too busy may not have looked at it.

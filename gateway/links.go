@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // agent's key past us to the provider, and come without the user's credential.
 type rewriter struct {
 	toolkit *toolkit.Toolkit
-	target  *url.URL // what was called, for relative addresses
+	target  *url.URL // what answered, for relative addresses
 	here    string   // where the toolkit's paths begin for the agent
 }
 
@@ -120,7 +121,7 @@ func cutTarget(s string) (before, after string, found bool) {
 }
 
 func (x *exchange) rewriter() rewriter {
-	return rewriter{toolkit: x.toolkit, target: x.target, here: x.here()}
+	return rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), here: x.here()}
 }
 
 // here is where the toolkit's paths begin for the agent: in the way that this request

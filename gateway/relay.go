@@ -70,6 +70,11 @@ func (x *exchange) writeHeader() {
 			h.Add("Trailer", name)
 		}
 	}
+	if h["Trailer"] != nil && x.in.Proto == "HTTP/1.1" && x.in.Method != http.MethodHead && x.answer.StatusCode != http.StatusNotModified {
+		// HTTP/2 has both; on HTTP/1 a trailer stands behind chunks, and there
+		// are none beside a length. HTTP/1.0 has no chunks and needs the length.
+		delete(h, "Content-Length")
+	}
 	x.closeIfUnread()
 	x.outcome.status = x.answer.StatusCode
 	x.w.WriteHeader(x.answer.StatusCode)

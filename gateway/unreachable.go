@@ -61,6 +61,9 @@ func uploadProblem(source error) error {
 // may be an echo. The error then loses its chain, since the text is in there too.
 func (x *exchange) hushed(err error) error {
 	text := err.Error()
+	if x.download != nil && quotes(text, x.download) {
+		return errSigned
+	}
 	clean := text
 	for _, secret := range x.secrets {
 		if secret != "" {
@@ -72,6 +75,9 @@ func (x *exchange) hushed(err error) error {
 	}
 	return errors.New(clean)
 }
+
+// errSigned stands for an error that quotes a signed address.
+var errSigned = errors.New("gateway: the download failed; the reason quotes its address")
 
 // errCallerGone: there is nobody left to answer.
 var errCallerGone = errors.New("gateway: the caller hung up")

@@ -125,7 +125,11 @@ func tryUpload(t *testing.T, w *gatewaytest.World, address, user, token string, 
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body)
 	if ok := res.StatusCode == 200; ok == u.broken {
-		t.Errorf("%s, %d bytes, refused after %d, broken %v: %s %s", token, len(u.body), u.refuse, u.broken, res.Status, text)
+		e := w.Event()
+		for e.RequestID != res.Header.Get("X-Toolgate-Request-Id") {
+			e = w.Event()
+		}
+		t.Errorf("%s, %d bytes, chunked %v, refused after %d, broken %v: %s %s\n%+v", token, len(u.body), u.chunked, u.refuse, u.broken, res.Status, text, e)
 	}
 }
 

@@ -5,6 +5,7 @@ package toolkit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/textproto"
@@ -24,8 +25,11 @@ type Definition struct {
 	BaseURL string            `json:"base_url,omitempty"`
 	Hosts   map[string]string `json:"hosts,omitempty"`   // alias → URL
 	Headers map[string]string `json:"headers,omitempty"` // sent on each request
-	Auth    AuthDefinition    `json:"auth,omitzero"`
-	OAuth   OAuthDefinition   `json:"oauth2,omitzero"`
+	// RedirectHosts are where the provider keeps its downloads: "host" or "*.host".
+	RedirectHosts []string `json:"redirect_hosts,omitempty"`
+
+	Auth  AuthDefinition  `json:"auth,omitzero"`
+	OAuth OAuthDefinition `json:"oauth2,omitzero"`
 
 	Identity *Identity `json:"identity,omitempty"`
 	// HelpURL is where an operator registers a client or finds a key.
@@ -74,6 +78,9 @@ func (d Definition) Over(over Definition) Definition {
 	d.BaseURL = cmp.Or(over.BaseURL, d.BaseURL)
 	d.Hosts = merged(d.Hosts, over.Hosts)
 	d.Headers = merged(d.Headers, over.Headers)
+	if over.RedirectHosts != nil {
+		d.RedirectHosts = over.RedirectHosts
+	}
 	d.Auth = d.Auth.over(over.Auth)
 	d.OAuth = d.OAuth.over(over.OAuth)
 	d.Identity = cmp.Or(over.Identity, d.Identity)
@@ -152,6 +159,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 			return nil, err
 		}
 	}
+	if t.RedirectHosts, err = hostPatterns(d.RedirectHosts); err != nil {
+		return nil, err
+	}
 	if err := d.checkHeaders(); err != nil {
 		return nil, err
 	}
@@ -178,11 +188,11 @@ func (d Definition) checkHeaders() error {
 	a := d.Auth
 	switch {
 	case a.Header != "" && a.Query != "":
-		return fmt.Errorf("toolkit %s puts its credential into a header or into a query parameter, not both", d.ID)
+		return errors.New("it puts its credential into a header or into a query parameter, not both")
 	case a.Header != "" && !validHeader(a.Header):
 		return fmt.Errorf("%q is not the name of a header", a.Header)
 	case a.Prefix != nil && !validValue(*a.Prefix):
-		return fmt.Errorf("toolkit %s: a prefix without control characters, please", d.ID)
+		return errors.New("a prefix without control characters, please")
 	}
 	return nil
 }
@@ -231,7 +241,7 @@ func (d Definition) auth(t *Toolkit) error {
 		t.Auth.PerUser = true
 		return d.oauth(t)
 	case "":
-		return fmt.Errorf("toolkit %s does not say how it authenticates: oauth2, api_key, basic or no_auth", d.ID)
+		return errors.New("it does not say how it authenticates: oauth2, api_key, basic or no_auth")
 	default:
 		return fmt.Errorf("%q is not a kind of authentication: oauth2, api_key, basic, none", a.Kind)
 	}
@@ -245,7 +255,7 @@ func (d Definition) oauth(t *Toolkit) error {
 	}{{"authorize_url", o.AuthorizeURL, true}, {"token_url", o.TokenURL, true}, {"revoke_url", o.RevokeURL, false}} {
 		if e.text == "" {
 			if e.required {
-				return fmt.Errorf("toolkit %s needs %s in its oauth2 block", d.ID, e.name)
+				return fmt.Errorf("it needs %s in its oauth2 block", e.name)
 			}
 			continue
 		}

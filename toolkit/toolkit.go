@@ -36,6 +36,9 @@ type Toolkit struct {
 	Aliases map[string]*url.URL
 	// Headers are sent on each request, such as a required API version.
 	Headers map[string]string
+	// RedirectHosts are where redirects to downloads may lead. They are followed
+	// without the credential.
+	RedirectHosts []HostPattern
 
 	Auth     Auth
 	OAuth    *OAuth2   // for Kind OAuth
