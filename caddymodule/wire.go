@@ -147,7 +147,7 @@ func (a *App) engineFor(w http.ResponseWriter, r *http.Request) *engine {
 	if err != nil {
 		a.log.Error("not ready", zap.Error(err))
 		p := problem.New(problem.StorageUnavailable, "start", "The gateway is not ready.")
-		p.RetryAfter = 5 * time.Second
+		p.Step, p.RetryAfter = "start", 5*time.Second
 		p.Write(w, r.Header.Get("Accept"), rand.Text())
 	}
 	return e
