@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/toolgate/toolgate/gateway"
 )
 
 // parseApp reads the global option:
@@ -268,10 +270,17 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if h.NextArg() {
 		return nil, h.Err("toolgate takes one toolkit, or none where calls name their own")
 	}
-	return handler, parseBlock(h.Dispenser, "toolgate", options{
+	err := parseBlock(h.Dispenser, "toolgate", options{
 		"hosts": {"hosts <pattern>..., such as hosts *.gw.example.com", texts(&handler.Hosts)},
 		"url":   {"url <url>, such as url https://tools.example.com", text(&handler.URL)},
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := (gateway.Mount{Hosts: handler.Hosts}).Validate(); err != nil {
+		return nil, h.Errf("toolgate: %v", err)
+	}
+	return handler, nil
 }
 
 // parseConnectHandler reads the directive, which takes nothing:
