@@ -39,6 +39,29 @@ func (a *Agent) actsFor(user string) bool {
 	return a.ActsForAny || slices.Contains(a.ActsFor, user)
 }
 
+// guessable is the length below which a key may stand in a header by chance, in bytes.
+const guessable = 16
+
+// withhold takes out every header that holds one of the agent's keys. SDKs have their
+// own names for where a key goes (Private-Token, X-Goog-Api-Key), and a developer who
+// sets ours there too would send it to the provider.
+func (a *Agent) withhold(h http.Header) {
+	if a == nil {
+		return
+	}
+	for _, key := range a.Keys {
+		plain := key.Reveal()
+		if len(plain) < guessable {
+			continue
+		}
+		for name, values := range h {
+			if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, plain) }) {
+				delete(h, name)
+			}
+		}
+	}
+}
+
 // agents finds an agent by the hash of its key. A map of hashes leaks nothing by
 // its timing: who does not know the key cannot steer the hash.
 type agents map[[sha256.Size]byte]*Agent

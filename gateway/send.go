@@ -78,6 +78,7 @@ func (x *exchange) outgoing() (*http.Request, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: credential.Clean(in.Header),
 	}).WithContext(x.traced(in.Context()))
+	x.agent.withhold(out.Header)
 	for name, value := range x.toolkit.Headers {
 		if out.Header[name] == nil {
 			out.Header[name] = []string{value}
