@@ -65,6 +65,16 @@ func TestTheWholeStory(t *testing.T) {
 	}
 }
 
+func TestADraftSaysWhatItLacksAndWhatToRegister(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", "toolkit github {\n\t\t\tclient_id {env.NOT_SET}\n\t\t}", ""))
+	status, body := w.call("GET", "/github/user")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"code":"toolkit_draft"`) ||
+		!strings.Contains(body, "client_id ({env.NOT_SET} is empty), client_secret") || !strings.Contains(body, w.public()+"/callback/github") {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func TestConnectionsOutliveTheProcess(t *testing.T) {
 	w := newWorld(t)
 	w.load(w.caddyfile("", "", ""))

@@ -180,6 +180,9 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 		tk.Missing = append(tk.Missing, "public_url")
 	}
 	s.explain(tk.Missing)
+	if tk.OAuth != nil && a.publicURL != nil {
+		tk.RedirectURI = connect.RedirectURI(a.publicURL, tk.ID)
+	}
 	a.warnOfPlainHTTP(tk)
 	a.reportDraft(tk, base.HelpURL)
 	e := &endpoint{toolkit: tk}
@@ -239,8 +242,8 @@ func (a *App) reportDraft(tk *toolkit.Toolkit, help string) {
 		return
 	}
 	fields := []zap.Field{zap.String("toolkit", tk.ID), zap.Strings("missing", tk.Missing)}
-	if tk.OAuth != nil && a.publicURL != nil {
-		fields = append(fields, zap.String("redirect_uri_to_register", connect.RedirectURI(a.publicURL, tk.ID)))
+	if tk.RedirectURI != "" {
+		fields = append(fields, zap.String("redirect_uri_to_register", tk.RedirectURI))
 	}
 	if help != "" {
 		fields = append(fields, zap.String("register_at", help))

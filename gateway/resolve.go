@@ -32,7 +32,7 @@ func (g *Gateway) resolve(x *exchange) error {
 		return problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+x.agent.Name+" may not use "+x.toolkit.Name+". The operator allows it with toolkits.")
 	}
 	if x.toolkit.Draft() {
-		return problem.New(problem.ToolkitDraft, "draft", x.toolkit.Name+" is not set up yet. The operator has to configure: "+strings.Join(x.toolkit.Missing, ", ")+".")
+		return draft(x.toolkit)
 	}
 	x.target, err = x.toolkit.Target(rest, x.in.URL.RawQuery)
 	switch {
@@ -42,6 +42,15 @@ func (g *Gateway) resolve(x *exchange) error {
 		return problem.New(problem.InvalidPath, "path", "The path has dot segments, backslashes or control characters, which servers read in different ways.")
 	}
 	return nil
+}
+
+// draft says what the operator has left to do.
+func draft(tk *toolkit.Toolkit) *problem.Problem {
+	detail := tk.Name + " is not set up yet. The operator has to configure: " + strings.Join(tk.Missing, ", ") + "."
+	if tk.RedirectURI != "" {
+		detail += " The redirect URI to register with " + tk.Name + " is " + tk.RedirectURI + "."
+	}
+	return problem.New(problem.ToolkitDraft, "draft", detail)
 }
 
 // choose gives the toolkit's id and the path that is left: by the site, X-Toolkit or

@@ -53,6 +53,9 @@ type Toolkit struct {
 	// Missing names the settings without which the toolkit cannot work. While
 	// there are any, it is a draft.
 	Missing []string
+	// RedirectURI is what to register with the provider, letter by letter. "": nothing,
+	// or not known yet.
+	RedirectURI string
 }
 
 // DefaultMaxReplay is 1 MiB.
