@@ -35,6 +35,15 @@ func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage, g
 	return loadTransport(ctx, options, func(host string) bool { return guarded[host] })
 }
 
+const (
+	// pingAfter is how long an HTTP/2 connection may be silent before it is asked
+	// whether it is alive. One that a router on the way has forgotten would
+	// otherwise swallow one call after the other, each until its time limit.
+	pingAfter = 30 * time.Second
+	// pingPatience is how long the answer may take.
+	pingPatience = 15 * time.Second
+)
+
 func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guarded func(host string) bool) (*transport, error) {
 	text, err := json.Marshal(options)
 	if err != nil {
@@ -47,6 +56,7 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	t := &transport{module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
 	inner.DialContext = egress.Guard(inner.DialContext, guarded)
+	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
 	return t, nil
 }
 

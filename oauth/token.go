@@ -128,8 +128,9 @@ func neverLeft(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// post sends one form. It never follows a redirect and never tries again; net/http
-// itself sends a POST once more only where not one byte of it had been written.
+// post sends one form. It never follows a redirect and never tries again. Transport
+// may send a POST once more only where not one byte of it had been written or, over
+// HTTP/2, the server says that it did nothing (RFC 9113 §8.7).
 func (c *Client) post(ctx context.Context, o *toolkit.OAuth2, address string, form url.Values) (int, http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
