@@ -6,9 +6,11 @@ package credential_test
 import (
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/toolgate/toolgate/credential"
+	"github.com/toolgate/toolgate/secret"
 )
 
 func TestWithheldInEverySpelling(t *testing.T) {
@@ -59,4 +61,44 @@ func TestWhatAnUpgradeIs(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+}
+
+// Whatever an agent sends: what is withheld does not go out, what is not does, byte for
+// byte, and the credential is there in the end, once.
+func FuzzClean(f *testing.F) {
+	f.Add("Accept: a\nAccept: b\nCookie: c\nConnection: x-hop, Te, Upgrade\nX-Hop: 1\nTe: trailers\nUpgrade: websocket")
+	f.Add("Connection: authorization, x-user-id\nAuthorization: Bearer tgk_x\nX-User-Id: ada\nX_user_id: eve\nx.forwarded.for: 1")
+	f.Add("connection: close, content-type\nCONTENT-TYPE: a/b\nTransfer-Encoding: chunked\nTrailer: authorization\nHttp2-Settings: x")
+	f.Add("Authorization : x\n\tAuthorization: y\nAuthorization\x00: z\nX-Api-Key\u212a: k\nConnection: \"authorization\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		in := http.Header{}
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+			in.Add(name, strings.TrimSpace(value))
+		}
+		before := in.Clone()
+		out := credential.Clean(in)
+		if !reflect.DeepEqual(in, before) {
+			t.Fatalf("the original became %v", in)
+		}
+		named := credential.ConnectionOptions(in)
+		for name, values := range out {
+			if said := strings.Join(values, ","); credential.Withheld(name) && !(name == "Te" && said == "trailers" || name == "Connection" && said == "Upgrade" || name == "Upgrade" && said == in.Get("Upgrade")) {
+				t.Fatalf("%q goes out as %q", name, values)
+			}
+			if plain := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name)); plain == "authorization" || plain == "cookie" || plain == "x-user-id" || strings.HasPrefix(plain, "x-toolgate-") || strings.HasPrefix(plain, "x-forwarded-") {
+				t.Fatalf("%q goes out", name)
+			}
+		}
+		for name, values := range in {
+			if kept := !credential.Withheld(name) && !named[name]; kept != (out[name] != nil) && name != "Te" && name != "Connection" && name != "Upgrade" || kept && !reflect.DeepEqual(out[name], values) {
+				t.Fatalf("%q: %q became %q, named %v", name, values, out[name], named)
+			}
+		}
+		r := &http.Request{Header: out}
+		credential.Header{Name: "Authorization", Prefix: "Bearer ", Secret: secret.New("token")}.Apply(r)
+		if got := r.Header["Authorization"]; len(got) != 1 || got[0] != "Bearer token" {
+			t.Fatalf("the credential is %q", got)
+		}
+	})
 }

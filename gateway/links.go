@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +19,9 @@ import (
 type rewriter struct {
 	toolkit *toolkit.Toolkit
 	target  *url.URL // what answered, for relative addresses
+	signed  bool     // target is a secret
 	here    string   // where the toolkit's paths begin for the agent
+	mount   Mount    // other hosts of which are the gateway's too
 }
 
 // linkHeaders hold one address each; Link holds several, in angle brackets.
@@ -46,21 +49,31 @@ func each(h http.Header, name string, change func(string) string) {
 	h[name] = changed
 }
 
+// nowhere stands for an address that the agent must not follow.
+const nowhere = "about:blank"
+
 // address rewrites one address. What is not the toolkit's stays as it is, byte for
-// byte.
+// byte, unless it may lead to the gateway itself: a provider could then have the
+// agent's key and the user's credential for another toolkit put on a call of its choice.
 func (r rewriter) address(text string) string {
-	u, err := r.target.Parse(strings.TrimSpace(text))
+	said, err := url.Parse(strings.TrimSpace(text))
 	if err != nil {
-		return text
+		return nowhere
 	}
+	u := r.target.ResolveReference(said)
 	path, ok := r.toolkit.Local(u)
-	if !ok && r.isHere(u) {
-		// A provider that names the gateway would have the agent's key and the
-		// user's credential for another toolkit put on a call of its choice.
-		return "about:blank"
-	}
-	if !ok {
+	switch {
+	case readInTwoWays(said, u), !ok && r.isHere(u), !ok && said.Scheme == "" && r.signed:
+		return nowhere
+	case !ok && said.Scheme == "": // to the agent, it would be an address of the gateway's
+		return u.String()
+	case !ok:
 		return text
+	}
+	// "/%2e%2e/slack" is "/slack" to clients that read addresses as browsers do,
+	// and behind a prefix that is another toolkit.
+	if _, err := r.toolkit.Target(path, u.RawQuery); err != nil {
+		return nowhere
 	}
 	// Absolute, since clients put a relative one behind their base URL, which
 	// has the toolkit's prefix already.
@@ -74,15 +87,57 @@ func (r rewriter) address(text string) string {
 	return text
 }
 
+// readInTwoWays reports whether clients that read addresses as browsers do
+// (url.spec.whatwg.org) may find another host in said than net/url does: they take a
+// backslash for a slash, skip missing and superfluous slashes, unescape and map the
+// name, and read numbers as IPv4 addresses.
+func readInTwoWays(said, u *url.URL) bool {
+	web := u.Scheme == "http" || u.Scheme == "https"
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	switch {
+	case !web:
+		return false
+	case u.Opaque != "" || host == "" || said.Host == "" && strings.HasPrefix(said.Path, "//"):
+		return true
+	case strings.ContainsAny(u.Host, "%\\") || strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' }):
+		return true
+	case strings.Contains(host, ":"): // IPv6
+		return false
+	case last == "":
+		return true
+	case last[0] >= '0' && last[0] <= '9':
+		return net.ParseIP(host) == nil
+	}
+	return false
+}
+
 // isHere reports whether an address is the gateway's own. Another port of its name
 // counts, since one often leads to the other; not so on this machine, where each port
-// is another program.
+// is another program, under whatever name.
 func (r rewriter) isHere(u *url.URL) bool {
 	here, err := url.Parse(r.here)
-	if err != nil || u.Host == "" || !strings.EqualFold(u.Hostname(), here.Hostname()) {
+	if err != nil || u.Host == "" {
 		return false
 	}
-	return u.Port() == here.Port() || !LoopbackHost(u.Host)
+	if LoopbackHost(u.Host) || unspecified(u.Hostname()) {
+		return portOf(u) == portOf(here) && LoopbackHost(here.Host)
+	}
+	name := strings.TrimSuffix(u.Hostname(), ".")
+	return strings.EqualFold(name, strings.TrimSuffix(here.Hostname(), ".")) || r.mount.byHost(name) != ""
+}
+
+// unspecified reports whether host is 0.0.0.0 or [::], which lead to this machine too.
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsUnspecified()
+}
+
+func portOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
 // links rewrites the targets of a Link header (RFC 8288 §3): <address>; rel="next", …
@@ -121,7 +176,7 @@ func cutTarget(s string) (before, after string, found bool) {
 }
 
 func (x *exchange) rewriter() rewriter {
-	return rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), here: x.here()}
+	return rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount}
 }
 
 // here is where the toolkit's paths begin for the agent: in the way that this request

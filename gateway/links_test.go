@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
@@ -24,29 +23,72 @@ func paging(t testing.TB) rewriter {
 		return u
 	}
 	tk := &toolkit.Toolkit{ID: "github", BaseURL: parse("https://api.github.test"), Aliases: map[string]*url.URL{"uploads": parse("https://uploads.github.test")}}
-	return rewriter{toolkit: tk, target: parse("https://api.github.test/user/repos?page=1"), here: "https://gw.test/github"}
+	return rewriter{toolkit: tk, target: parse("https://api.github.test/user/repos?page=1"), here: "https://gw.test/github", mount: Mount{Hosts: []string{"*.hosts.test"}}}
 }
 
 func TestAddressesOfTheToolkitBecomeTheGateways(t *testing.T) {
 	r := paging(t)
 	for given, want := range map[string]string{
-		"https://api.github.test/user/repos?page=2":       "https://gw.test/github/user/repos?page=2",
-		"http://api.github.test/x":                        "https://gw.test/github/x",
-		"//api.github.test/x":                             "https://gw.test/github/x",
-		"/user/repos?page=2":                              "https://gw.test/github/user/repos?page=2",
-		"orgs":                                            "https://gw.test/github/user/orgs",
-		"?page=3":                                         "https://gw.test/github/user/repos?page=3",
+		"https://api.github.test/user/repos?page=2": "https://gw.test/github/user/repos?page=2",
+		"http://api.github.test/x":                  "https://gw.test/github/x",
+		"//api.github.test/x":                       "https://gw.test/github/x",
+		"/user/repos?page=2":                        "https://gw.test/github/user/repos?page=2",
+		"/~uploads/x":                               "https://api.github.test/~uploads/x", // not what is meant here by that
+		"orgs":                                      "https://gw.test/github/user/orgs",
+		"?page=3":                                   "https://gw.test/github/user/repos?page=3",
 		"https://api.github.test/a%2Fb?q=%2f#part":        "https://gw.test/github/a%2Fb?q=%2f#part",
 		"https://uploads.github.test/assets":              "https://gw.test/github/~uploads/assets",
 		"https://codeload.github.test/x.zip?token=signed": "https://codeload.github.test/x.zip?token=signed",
 		"https://api.github.test.evil.test/x":             "https://api.github.test.evil.test/x",
 		"https://api.github.test@evil.test/x":             "https://api.github.test@evil.test/x",
 		"mailto:a@b.test":                                 "mailto:a@b.test",
-		"://":                                             "://",
+		"://":                                             "about:blank",
 		"https://api.github.test:8443/x":                  "https://api.github.test:8443/x",
 		"https://gw.test/slack/take-over":                 "about:blank",
 		"//gw.test/slack/take-over":                       "about:blank",
 		"http://GW.test:8080/slack/take-over":             "about:blank",
+		// What browsers and their like take for https://gw.test/slack/take-over.
+		"https:///gw.test/slack/take-over":               "about:blank",
+		"https:gw.test/slack/take-over":                  "about:blank",
+		"https:/gw.test/slack/take-over":                 "about:blank",
+		`https:\\gw.test\slack\take-over`:                "about:blank",
+		`https://gw.test\@api.github.test/`:              "about:blank",
+		"///gw.test/slack/take-over":                     "about:blank",
+		`/\gw.test/slack/take-over`:                      "about:blank",
+		"https://gw%2Etest/slack/take-over":              "about:blank",
+		"https://gw\u3002test/slack/take-over":           "about:blank",
+		"https://gw.test./slack/take-over":               "about:blank",
+		"ht\ttps://gw.test/slack/take-over":              "about:blank",
+		"/x%zz/../../slack/take-over":                    "about:blank",
+		"https://api.github.test/%2e%2e/slack/take-over": "about:blank",
+		"https://api.github.test/.%2E/slack/take-over":   "about:blank",
+		"https://slack.hosts.test/take-over":             "about:blank", // another site of the same gateway
+		"https://2130706433/slack/take-over":             "about:blank",
+		"https://0x7f.1/slack/take-over":                 "about:blank",
+		"https://127.0.0.1/elsewhere":                    "https://127.0.0.1/elsewhere",
+		"https://[2001:db8::1]/elsewhere":                "https://[2001:db8::1]/elsewhere",
+		"https://api.github.test/../../slack/harmless":   "https://gw.test/github/slack/harmless",
+	} {
+		if got := r.address(given); got != want {
+			t.Errorf("%s became %s; want %s", given, got, want)
+		}
+	}
+}
+
+// Left relative, an address of the provider's outside of the toolkit would be one of
+// the gateway's, and so may be another toolkit.
+func TestRelativeAddressesOutsideOfTheToolkitAreTheProviders(t *testing.T) {
+	r := paging(t)
+	base := *r.toolkit.BaseURL
+	base.Path = "/v2"
+	r.toolkit.BaseURL, r.target = &base, base.JoinPath("user")
+	for given, want := range map[string]string{
+		"/v2/repos":         "https://gw.test/github/repos",
+		"repos":             "https://gw.test/github/repos",
+		"/slack/take-over":  "https://api.github.test/slack/take-over",
+		"../slack?a=b#c":    "https://api.github.test/slack?a=b#c",
+		"//other.test/path": "https://other.test/path",
+		"/v20":              "https://api.github.test/v20",
 	} {
 		if got := r.address(given); got != want {
 			t.Errorf("%s became %s; want %s", given, got, want)
@@ -111,39 +153,98 @@ func TestAddressesAreGivenInTheWayThatTheToolkitWasNamed(t *testing.T) {
 	}
 }
 
+// Whatever a provider sends: what is not a target stays byte for byte, as does every
+// target that leads elsewhere; and a client that reads addresses as browsers do finds
+// none that leads to another toolkit of the gateway.
 func FuzzLinks(f *testing.F) {
-	for _, seed := range []string{`<https://api.github.test/x>; rel="next"`, `</x>;t="<",<y>`, `<<>>`, `"<a>`} {
+	for _, seed := range []string{
+		`<https://api.github.test/x>; rel="next"`, `</x>;t="<",<y>`, `<<>>`, `"<a>`, `<//api.github.test/a%2Fb?c=<d>>`,
+		`<https://gw.test/openai/v1>, <HTTP://GW.TEST:80/x>`, `< https://api.github.test:443/x >; title="a \"<b>"`, `<https://api.github.test@evil/>`,
+		`<https:///gw.test/slack>`, `<https:\\gw.test\slack>`, `<https://gw.test\@api.github.test/>`, `<https://gw%2etest/slack>`, `<https:gw.test/slack>`,
+		`<https://api.github.test/%2e%2E/slack>`, `</a%zz/../../slack>`, `<https://gw.test./slack>`, `<http://..>`,
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		r := paging(t)
 		got := r.links(value)
-		if !strings.Contains(value, "<") && got != value {
+		before, after := takeApart(value), takeApart(got)
+		if len(before) != len(after) {
 			t.Fatalf("%q became %q", value, got)
 		}
-		// Once rewritten, addresses are the gateway's and stay as they are.
-		for _, target := range targets(got) {
-			if u, err := r.target.Parse(strings.TrimSpace(target)); err == nil {
-				if _, ours := r.toolkit.Local(u); ours && !slices.Contains(targets(value), target) {
-					t.Fatalf("%q: %q is still the provider's", value, target)
+		for i := range before {
+			was, is := before[i], after[i]
+			if i%2 == 0 { // between the targets
+				if was != is {
+					t.Fatalf("%q: %q became %q", value, was, is)
 				}
+				continue
+			}
+			said, err := url.Parse(strings.TrimSpace(was))
+			if relative := err == nil && said.Scheme == ""; was != is && is != nowhere && !strings.HasPrefix(is, r.here) && !relative {
+				t.Fatalf("%q: %q became %q", value, was, is)
+			}
+			if host, path := asBrowsersDo(is); host == "gw.test" && path != "/github" && !strings.HasPrefix(path, "/github/") {
+				t.Fatalf("%q: %q became %q, which leads to %s of the gateway", value, was, is, path)
 			}
 		}
 	})
 }
 
-func targets(value string) []string {
-	var all []string
+// asBrowsersDo is where an address leads that is found on a page of the gateway's, by
+// the rules of url.spec.whatwg.org that matter here.
+func asBrowsersDo(text string) (host, path string) {
+	text = strings.TrimFunc(text, func(c rune) bool { return c <= ' ' })
+	text = strings.NewReplacer("\t", "", "\n", "", "\r", "", "\\", "/").Replace(text)
+	text, _, _ = strings.Cut(text, "#")
+	text, _, _ = strings.Cut(text, "?")
+	scheme, rest, found := strings.Cut(text, ":")
+	switch scheme = strings.ToLower(scheme); {
+	case found && scheme == "http", found && scheme == "https" && strings.HasPrefix(rest, "//"):
+		text = "//" + strings.TrimLeft(rest, "/")
+	case found && scheme == "https": // the page's own: relative to it
+		text = rest
+	case found && !strings.Contains(scheme, "/"):
+		return "", ""
+	}
+	host = "gw.test"
+	if strings.HasPrefix(text, "//") {
+		host, text, _ = strings.Cut(strings.TrimLeft(text, "/"), "/")
+		host = host[strings.LastIndexByte(host, '@')+1:]
+		host, _, _ = strings.Cut(host, ":")
+		if plain, err := url.PathUnescape(host); err == nil {
+			host = plain
+		}
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		text = "/" + text
+	}
+	if !strings.HasPrefix(text, "/") {
+		text = "/github/user/" + text
+	}
+	segments := strings.Split(text, "/")[1:]
+	var kept []string
+	for _, segment := range segments {
+		switch plain := strings.ReplaceAll(strings.ToLower(segment), "%2e", "."); plain {
+		case ".":
+		case "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			kept = append(kept, segment)
+		}
+	}
+	return host, "/" + strings.Join(kept, "/")
+}
+
+// takeApart gives what is outside of the targets and the targets, in turns.
+func takeApart(value string) []string {
+	var parts []string
 	for {
-		_, rest, found := cutTarget(value)
-		if !found {
-			return all
-		}
+		before, rest, found := cutTarget(value)
 		address, after, closed := strings.Cut(rest, ">")
-		if !closed {
-			return all
+		if !found || !closed {
+			return append(parts, value)
 		}
-		all = append(all, address)
+		parts = append(parts, before, address)
 		value = after
 	}
 }

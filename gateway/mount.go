@@ -37,9 +37,14 @@ func (m Mount) Validate() error {
 
 // Site is the toolkit that the site itself selects: the pinned one or the host's.
 func (m Mount) Site(hostport string) string {
-	if m.Toolkit != "" || len(m.Hosts) == 0 {
+	if m.Toolkit != "" {
 		return m.Toolkit
 	}
+	return m.byHost(hostport)
+}
+
+// byHost is the toolkit that a host selects, known or not; "" where it selects none.
+func (m Mount) byHost(hostport string) string {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
