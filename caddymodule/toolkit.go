@@ -67,8 +67,8 @@ type Toolkit struct {
 
 	// Hosts where the provider keeps its downloads: `downloads.example.com`, or
 	// `*.example.com` for every host below. A redirect of a GET or HEAD to one is
-	// followed here, without the credential, and the agent gets the download.
-	// Default: the catalogue's.
+	// followed here, without the credential, and the agent gets the download. `off`
+	// alone: the agent follows them all. Default: the catalogue's.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
 
 	// Let the catalogue's hosts, and all of `redirect_hosts`, be addresses of a

@@ -25,7 +25,8 @@ type Definition struct {
 	BaseURL string            `json:"base_url,omitempty"`
 	Hosts   map[string]string `json:"hosts,omitempty"`   // alias → URL
 	Headers map[string]string `json:"headers,omitempty"` // sent on each request
-	// RedirectHosts are where the provider keeps its downloads: "host" or "*.host".
+	// RedirectHosts are where the provider keeps its downloads: "host" or "*.host";
+	// "off" alone for none.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
 
 	Auth  AuthDefinition  `json:"auth,omitzero"`

@@ -74,8 +74,12 @@ func validHost(host string) bool {
 	return last[0] >= 'a' && last[0] <= 'z'
 }
 
-// hostPatterns checks what was written.
+// hostPatterns checks what was written. "off" alone is none, in place of the
+// catalogue's.
 func hostPatterns(texts []string) ([]HostPattern, error) {
+	if len(texts) == 1 && texts[0] == "off" {
+		return nil, nil
+	}
 	var all []HostPattern
 	for _, text := range texts {
 		text = strings.ToLower(text)

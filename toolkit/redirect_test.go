@@ -111,6 +111,10 @@ func TestWrittenRedirectHostsReplaceTheCatalogues(t *testing.T) {
 	if len(d.RedirectHosts) != 1 || d.RedirectHosts[0] != "downloads.corp.example" {
 		t.Errorf("got %v", d.RedirectHosts)
 	}
+	tk, err := github.Over(toolkit.Definition{RedirectHosts: []string{"off"}, OAuth: toolkit.OAuthDefinition{ClientID: "x"}}).Toolkit()
+	if err != nil || len(tk.RedirectHosts) != 0 {
+		t.Errorf("switched off: %v, %v", tk.RedirectHosts, err)
+	}
 }
 
 func TestGitHubsDownloadsAreKnown(t *testing.T) {
