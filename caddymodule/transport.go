@@ -55,7 +55,7 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Guard(inner.DialContext, guarded)
+	inner.DialContext = egress.Guard(egress.HearOut(inner.DialContext), guarded)
 	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
 	return t, nil
 }

@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: The Toolgate authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package egress keeps credentials and calls from going to addresses inside the
-// operator's network, wherever a name points today.
+// Package egress is the way out: it keeps credentials and calls from going to
+// addresses inside the operator's network, wherever a name points today, and hears
+// servers out that answer early.
 package egress
 
 import (
