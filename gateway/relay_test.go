@@ -193,7 +193,7 @@ func TestEarlyHintsGoByAndCostNoHeader(t *testing.T) {
 			return nil
 		}}))
 		res, body := w.Do(r)
-		if !reflect.DeepEqual(codes, []int{103, 102}) || hints.Get("Link") != "</a.css>; rel=preload" || hints["Set-Cookie"] != nil || strings.Contains(hints.Get("X-Echo"), gatewaytest.UserToken) {
+		if !reflect.DeepEqual(codes, []int{103, 102}) || hints.Get("Link") != "<"+w.Provider.URL+"/a.css>; rel=preload" || hints["Set-Cookie"] != nil || strings.Contains(hints.Get("X-Echo"), gatewaytest.UserToken) {
 			t.Errorf("interim answers %v with %v", codes, hints)
 		}
 		if res.StatusCode != 200 || body != "done" || res.Header.Get("X-Final") != "1" || res.Header.Get("X-Toolgate-Request-Id") == "" || res.Header.Get("Link") == "" {
