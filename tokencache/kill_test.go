@@ -39,11 +39,11 @@ const killUsers = 20
 // holds the provider's current refresh token. The one loss that nothing can prevent,
 // a kill between the provider's answer and our commit, is named by its intent.
 //
-// KILL_ROUNDS sets how often; the clock is real, since another process lives by it.
+// The clock is real, since another process lives by it.
 func TestKilledInARefreshStorm(t *testing.T) {
 	rounds := 6
-	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
-		rounds = n
+	if os.Getenv("TOOLGATE_LONG") != "" {
+		rounds = 50
 	}
 	provider := &strictProvider{current: map[string]string{}}
 	s := &killStore{t: t, dir: t.TempDir(), tk: strictToolkit("http://127.0.0.1")}
