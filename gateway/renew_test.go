@@ -39,6 +39,19 @@ func TestATokenThatIsRefusedIsRenewedOnTheWay(t *testing.T) {
 	})
 }
 
+// 403 is about scopes and rights, and no new token would have more of them.
+func TestOnlyA401IsAboutTheToken(t *testing.T) {
+	for _, status := range []int{400, 402, 403, 404, 409, 419, 429, 498, 500, 503} {
+		w := gatewaytest.New(t, gatewaytest.Options{})
+		w.Provider.Handle(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) })
+		res, _ := w.Get("/acme/x")
+		renewals, _, rejected := w.Credentials.Counts()
+		if res.StatusCode != status || w.Provider.Calls() != 1 || renewals != 0 || rejected != nil {
+			t.Errorf("%d: answered %s, %d calls, %d renewals, rejected %v", status, res.Status, w.Provider.Calls(), renewals, rejected)
+		}
+	}
+}
+
 func TestATokenThatIsRefusedTwiceAsksTheUser(t *testing.T) {
 	w := gatewaytest.New(t, gatewaytest.Options{})
 	w.Provider.Refuse(gatewaytest.UserToken)
