@@ -4,9 +4,15 @@
 package caddymodule
 
 import (
+	"context"
+	"encoding/json"
 	"maps"
+	"net/url"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -35,4 +41,48 @@ func TestTheCataloguesHostsAreGuardedAndTheOperatorsAreNot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What Caddy leaves open would hold a call for ever, or change a body.
+func TestTheTransportHasLimitsAndChangesNoBody(t *testing.T) {
+	for name, c := range map[string]struct {
+		base, raw         string
+		timeout           time.Duration
+		header, handshake time.Duration
+		expect            time.Duration
+	}{
+		"nothing said":           {"https://a.example", ``, 0, time.Minute, 5 * time.Second, time.Second},
+		"in the clear":           {"http://a.example", ``, 0, time.Minute, 0, time.Second},
+		"the toolkit's timeout":  {"https://a.example", ``, 7 * time.Second, 7 * time.Second, 5 * time.Second, time.Second},
+		"over the transport's":   {"https://a.example", `{"response_header_timeout":"9s"}`, 7 * time.Second, 7 * time.Second, 5 * time.Second, time.Second},
+		"the transport's own":    {"https://a.example", `{"response_header_timeout":"9s","expect_continue_timeout":"3s","tls":{"handshake_timeout":"8s"}}`, 0, 9 * time.Second, 8 * time.Second, 3 * time.Second},
+		"compression is not one": {"https://a.example", `{"compression":true}`, 0, time.Minute, 5 * time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tk := &toolkit.Toolkit{BaseURL: mustParse(t, c.base), Timeout: c.timeout}
+			var raw json.RawMessage
+			if c.raw != "" {
+				raw = json.RawMessage(c.raw)
+			}
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			defer cancel()
+			tr, err := newTransport(ctx, tk, raw, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := tr.http.Transport
+			if h.ResponseHeaderTimeout != c.header || h.TLSHandshakeTimeout != c.handshake || h.ExpectContinueTimeout != c.expect || !h.DisableCompression {
+				t.Errorf("header %v, handshake %v, expect %v, compression off %v", h.ResponseHeaderTimeout, h.TLSHandshakeTimeout, h.ExpectContinueTimeout, h.DisableCompression)
+			}
+		})
+	}
+}
+
+func mustParse(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

@@ -124,6 +124,10 @@ func TestAProviderThatIsDownIsSaidToBeSo(t *testing.T) {
 				if e.Err == nil || e.Status != c.want.status || strings.Contains(r.Detail, e.Err.Error()) {
 					t.Errorf("%s: event %+v, body %s", path, e, body)
 				}
+				// Where nothing was sent, any method may be tried again.
+				if soon := res.Header.Get("Retry-After") != ""; soon != (name == "a refused connection") {
+					t.Errorf("%s: Retry-After %q", path, res.Header.Get("Retry-After"))
+				}
 				noSecret(t, path, body+" "+everyVerb(e))
 			}
 		})
