@@ -58,6 +58,7 @@ func TestHostileBytesGetNowhere(t *testing.T) {
 		{"GET *", "GET * HTTP/1.1", proof + user, verdict{400, "invalid_path", "resolve", "path"}},
 		{"a fragment in the query", "GET /maps/x?a#b HTTP/1.1", proof + user, verdict{400, "invalid_path", "resolve", "query"}},
 		{"a bare backslash", `GET /acme\..\x HTTP/1.1`, proof + user, verdict{404, "unknown_toolkit", "resolve", "toolkit"}},
+		{"an upload over HTTP/1.0 without a length", "POST /acme/user HTTP/1.0", proof + user + "Transfer-Encoding: chunked\r\n", verdict{400, "bad_request", "resolve", "length"}},
 		{"HTTP/1.0 and no key", "GET /acme/user HTTP/1.0", user, verdict{401, "unknown_agent", "identify", "agent_key"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

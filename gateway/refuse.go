@@ -27,6 +27,7 @@ func (g *Gateway) refuse(x *exchange, err error) {
 	x.outcome.code, x.outcome.rule, x.outcome.status = p.Code, p.Rule, p.HTTPStatus()
 	x.outcome.err = errors.Unwrap(p) // not p, whose text may hold the connect link
 	x.settleUpload()
+	x.closeIfUnread()
 	p.Write(x.w, x.in.Header.Get("Accept"), x.id)
 }
 
@@ -59,5 +60,4 @@ func (x *exchange) settleUpload() {
 		case <-time.After(settleTime):
 		}
 	}
-	x.closeIfUnread()
 }

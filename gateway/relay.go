@@ -100,9 +100,11 @@ func private(values []string) string {
 
 // closeIfUnread ends the connection after an answer that comes before the upload's
 // end. The server would otherwise read the rest as if it were the next request's
-// business, at the same time as the transport.
+// business, at the same time as the transport. HTTP/1.0 always ends: behind what the
+// server takes for a request without a body there may be chunks, which it does not
+// see, and a request in them (RFC 9112 §6.1).
 func (x *exchange) closeIfUnread() {
-	if x.in.ProtoMajor == 1 && x.body.unread() {
+	if x.in.ProtoMajor == 1 && x.body.unread() || !x.in.ProtoAtLeast(1, 1) {
 		x.w.Header().Set("Connection", "close")
 	}
 }

@@ -100,6 +100,10 @@ func plainRequest(r *http.Request) error {
 		return problem.New(problem.BadRequest, "absolute_form", "Send the path alone in the request line: the gateway is not a forward proxy.")
 	case !strings.HasPrefix(r.URL.Path, "/"):
 		return problem.New(problem.InvalidPath, "path", "The path has to begin with a slash.")
+	case !r.ProtoAtLeast(1, 1) && r.Header["Content-Length"] == nil && (method == "POST" || method == "PUT" || method == "PATCH"):
+		// RFC 1945 §8.3 wants it. net/http does not see chunks over HTTP/1.0, and
+		// the upload would be sent on as an empty one.
+		return problem.New(problem.BadRequest, "length", "Over HTTP/1.0 a body needs a Content-Length.")
 	case strings.ContainsFunc(r.URL.RawQuery, notInQuery):
 		return problem.New(problem.InvalidPath, "query", "The query has spaces, control characters or a #. Escape them.")
 	}
