@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
@@ -60,9 +62,11 @@ type exchange struct {
 // begin starts an exchange.
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchange {
 	x := &exchange{id: rand.Text(), start: g.cfg.Now(), mount: m, in: r, w: w, body: newReplay(r)}
-	// Now, because the server writes to the map while it reads the body.
+	// Now, because the server writes to the map while it reads the body. Some
+	// servers merge a trailer into the header, so it may not hold what routes or
+	// frames a request either (RFC 9110 §6.5.1).
 	for name := range r.Trailer {
-		if !credential.Withheld(name) {
+		if !credential.Withheld(name) && httpguts.ValidTrailerHeader(name) {
 			x.trailer = append(x.trailer, name)
 		}
 	}

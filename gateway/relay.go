@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/toolgate/toolgate/credential"
 )
 
@@ -213,7 +215,7 @@ func (x *exchange) writeTrailer() {
 	}
 	for name, values := range x.answer.Trailer {
 		switch {
-		case !forAgent(name, nil):
+		case !forAgent(name, nil) || !httpguts.ValidTrailerHeader(name):
 		case announced[name]:
 			h[name] = masked(values, x.secrets)
 		default:

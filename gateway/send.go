@@ -112,7 +112,11 @@ func (x *exchange) attach(out *http.Request) error {
 	if len(x.trailer) > 0 {
 		out.Trailer = make(http.Header, len(x.trailer))
 		for _, name := range x.trailer {
-			out.Trailer[name] = nil
+			// A server that merges it into the header would have two, and might
+			// take the agent's for the credential.
+			if out.Header[name] == nil {
+				out.Trailer[name] = nil
+			}
 		}
 	}
 	body, ok := x.body.open(out.Trailer)
