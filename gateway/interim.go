@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"sync"
@@ -17,14 +18,26 @@ import (
 type interim struct {
 	mu   sync.Mutex
 	over bool
+	seen int
 }
 
+// maxInterim is how many there may be before an answer. net/http has a limit of its
+// own, and leaves it to whoever looks at them.
+const maxInterim = 100
+
+var errInterim = errors.New("gateway: too many interim answers")
+
 // write sends one interim answer and leaves the header for the final one as it was.
-func (i *interim) write(x *exchange, code int, header http.Header) {
+// 100 is the server's own: it sends it when the body is first read, which happens
+// when the provider asks for it.
+func (i *interim) write(x *exchange, code int, header http.Header) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.over {
-		return
+	if i.seen++; i.seen > maxInterim {
+		return errInterim
+	}
+	if i.over || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
+		return nil
 	}
 	h := x.w.Header()
 	before := maps.Clone(h)
@@ -39,6 +52,7 @@ func (i *interim) write(x *exchange, code int, header http.Header) {
 	x.w.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, before)
+	return nil
 }
 
 // end keeps later ones from being written.

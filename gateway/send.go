@@ -138,9 +138,7 @@ func (x *exchange) attach(out *http.Request) error {
 
 var errBodyGone = errors.New("gateway: the body cannot be sent again")
 
-// traced passes interim answers such as 103 Early Hints on to the agent. 100 is
-// the server's own: it sends it when the body is first read, which happens when
-// the provider asks for it.
+// traced passes interim answers such as 103 Early Hints on to the agent.
 //
 // HTTP/1.0 knows no interim answers. Where the agent waits for 100, the server may
 // be writing that on another goroutine in the same moment, and takes no lock.
@@ -150,10 +148,7 @@ func (x *exchange) traced(ctx context.Context) context.Context {
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			if code != http.StatusContinue && code != http.StatusSwitchingProtocols {
-				x.interim.write(x, code, http.Header(header))
-			}
-			return nil
+			return x.interim.write(x, code, http.Header(header))
 		},
 	})
 }
