@@ -61,7 +61,7 @@ func (x *exchange) writeHeader() {
 		}
 	}
 	x.rewriter().header(h)
-	if from["Content-Type"] == nil {
+	if h["Content-Type"] == nil { // there was none, or it was for this hop
 		h["Content-Type"] = nil // keeps net/http from guessing one
 	}
 	if x.toolkit.Auth.PerUser {
