@@ -37,7 +37,15 @@ func (g *Gateway) judge(x *exchange) error {
 	if x.toolkit.Auth.PerUser && provesToken(x.answer.StatusCode) {
 		g.cfg.Credentials.Worked(x.grant.Key)
 	}
-	return x.fetchDownload()
+	if err := x.fetchDownload(); err != nil {
+		return err
+	}
+	if status := x.answer.StatusCode; status < 100 || status > 999 {
+		x.dropAnswer()
+		// The server panics over one.
+		return problem.New(problem.UpstreamUnreachable, "status", x.toolkit.Name+" answered with a status that is none.")
+	}
+	return nil
 }
 
 // provesToken: a provider that is failing or too busy may not have looked at it.
