@@ -168,7 +168,7 @@ type rawProvider struct {
 	mu    sync.Mutex
 	seen  []message
 	conns int
-	reply func(message) string
+	reply func(message) (text string, keep bool)
 	take  func(net.Conn, *bufio.Reader) // has a connection to itself
 }
 
@@ -206,8 +206,9 @@ func newRawProvider(t *testing.T) *rawProvider {
 	return p
 }
 
-// answers makes the provider answer with what reply says, and hang up where it says "".
-func (p *rawProvider) answers(reply func(message) string) {
+// answers makes the provider answer with what reply says, and hang up unless it is to
+// keep the connection.
+func (p *rawProvider) answers(reply func(message) (text string, keep bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reply, p.take = reply, nil
@@ -243,16 +244,16 @@ func (p *rawProvider) serve(conn net.Conn, from *bufio.Reader, n int) {
 			p.seen = append(p.seen, m)
 		}
 		p.mu.Unlock()
-		text := okAnswer
+		text, keep := okAnswer, true
 		switch {
 		case m.fault != nil:
 			return
 		case last:
 			text = "HTTP/1.1 200 OK\r\nX-Last-Word: 1\r\nContent-Length: 0\r\n\r\n"
 		case reply != nil:
-			text = reply(m)
+			text, keep = reply(m)
 		}
-		if _, err := io.WriteString(conn, text); err != nil || text == "" || strings.Contains(text, "Connection: close\r\n") {
+		if _, err := io.WriteString(conn, text); err != nil || !keep {
 			return
 		}
 	}
