@@ -53,7 +53,7 @@ var answers = []answered{
 }
 
 func TestWhatAProviderSaysOfItsHopEndsHere(t *testing.T) {
-	w := newWire(t, "", "", "")
+	w := newWire(t, more{})
 	for _, c := range answers {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.ReplaceAll(c.wire, "|", "\r\n")
@@ -108,7 +108,7 @@ func ownHeader(r reply) string {
 // What comes behind an answer's end waits in the kept connection, to be taken for the
 // next caller's answer.
 func TestTheNextCallerNeverGetsWhatComesBehindAnAnswer(t *testing.T) {
-	w := newWire(t, "", "", "")
+	w := newWire(t, more{acme: "transport http {\n max_conns_per_host 1\n }"}) // so that one always waits for it
 	const behind = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nalice's 2"
 	for name, answer := range map[string]string{
 		"a length":                okAnswer,
@@ -131,7 +131,7 @@ func TestTheNextCallerNeverGetsWhatComesBehindAnAnswer(t *testing.T) {
 			if strings.Contains(name, "HEAD") {
 				method = "HEAD"
 			}
-			for range 50 {
+			for range 100 {
 				w.aliceThenBob(t, method)
 			}
 		})

@@ -79,7 +79,7 @@ const (
 // Who calls is decided by what was sent, whatever else calls it hop by hop, and the
 // provider gets exactly these bytes.
 func TestHeadersForOneHopEndHere(t *testing.T) {
-	w := newWire(t, "", "", "")
+	w := newWire(t, more{})
 	for _, c := range hops {
 		t.Run(c.name, func(t *testing.T) {
 			method := "GET"

@@ -43,7 +43,7 @@ func (w *wire) filledAll(texts []string) (filled []string) {
 // A request is refused and nothing of it reaches the provider, or it arrives there
 // once and well framed, with the body that was meant.
 func TestARequestArrivesWholeOrNotAtAll(t *testing.T) {
-	w := newWire(t, "", "", "")
+	w := newWire(t, more{})
 	for _, c := range framings {
 		t.Run(c.name, func(t *testing.T) {
 			replies, kept := w.talk(t, w.filled(c.request))

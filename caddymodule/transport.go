@@ -4,9 +4,11 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,8 +57,18 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Guard(egress.HearOut(inner.DialContext), guarded)
+	dial := egress.Guard(egress.HearOut(inner.DialContext), guarded)
+	inner.DialContext = dial
 	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
+	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 needs no help
+		inner.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return newKept(conn), nil
+		}
+	}
 	return t, nil
 }
 
@@ -145,7 +157,9 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 }
 
 // RoundTrip implements http.RoundTripper. It follows no redirect.
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.http.RoundTrip(r) }
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.http.RoundTrip(apart(r))
+}
 
 // tokenTransport sends a token request the way that the operator chose for the
 // toolkit: through its proxy and with its trusted roots.

@@ -31,13 +31,17 @@ const botKey = "tgk_0123456789abcdef0123456789abcdef"
 
 const proof = "X-Toolgate-Key: " + botKey + "\r\n"
 
-func newWire(t *testing.T, global, option, site string) *wire {
+// more are lines for the Caddyfile: for the global options, the option toolgate, the
+// toolkit acme and the site.
+type more struct{ global, option, acme, site string }
+
+func newWire(t *testing.T, m more) *wire {
 	t.Helper()
 	w := &wire{world: newWorld(t), provider: newRawProvider(t), bearer: map[string]string{}}
 	t.Setenv("BOT_KEY", botKey)
-	config := w.caddyfile(global, "agent bot {\n\t\t\tkey {env.BOT_KEY}\n\t\t\tacts_for any\n\t\t}\n\t\t"+option, site)
+	config := w.caddyfile(m.global, "agent bot {\n\t\t\tkey {env.BOT_KEY}\n\t\t\tacts_for any\n\t\t}\n\t\t"+m.option, m.site)
 	config = strings.Replace(config, "base_url "+w.origin, "base_url http://"+w.provider.address, 1)
-	config = strings.Replace(config, "identity /v1/me email\n", "", 1)
+	config = strings.Replace(config, "identity /v1/me email\n", m.acme+"\n", 1)
 	w.load(config)
 	for _, user := range []string{"alice", "bob"} {
 		w.connect("X-Toolgate-Key", botKey, "X-User-Id", user)
