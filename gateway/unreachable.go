@@ -16,7 +16,10 @@ import (
 // upstreamProblem says in our words why there is no answer.
 func (x *exchange) upstreamProblem(err error) error {
 	if x.in.Context().Err() != nil {
-		return errCallerGone
+		x.awaitRead()
+		if !x.body.paused() {
+			return errCallerGone
+		}
 	}
 	if source := x.body.sourceError(); source != nil {
 		return uploadProblem(source)
