@@ -89,7 +89,7 @@ func (r reply) says() string {
 func readReply(from *bufio.Reader, method string) (reply, error) {
 	res, err := http.ReadResponse(from, &http.Request{Method: method})
 	if err != nil {
-		return reply{}, err
+		return reply{Response: new(http.Response)}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
@@ -173,7 +173,7 @@ type rawProvider struct {
 	seen  []message
 	conns int
 	reply func(message) (text string, keep bool)
-	take  func(net.Conn, *bufio.Reader) // has a connection to itself
+	take  func(net.Conn, *bufio.Reader) // has a connection to itself, in place of reply
 }
 
 const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -194,16 +194,11 @@ func newRawProvider(t *testing.T) *rawProvider {
 			}
 			p.mu.Lock()
 			p.conns++
-			n, take := p.conns, p.take
+			n := p.conns
 			p.mu.Unlock()
 			p.serving.Go(func() {
 				defer conn.Close()
-				from := bufio.NewReaderSize(conn, 64<<10)
-				if take != nil {
-					take(conn, from)
-					return
-				}
-				p.serve(conn, from, n)
+				p.serve(conn, bufio.NewReaderSize(conn, 64<<10), n)
 			})
 		}
 	})
@@ -218,7 +213,7 @@ func (p *rawProvider) answers(reply func(message) (text string, keep bool)) {
 	p.reply, p.take = reply, nil
 }
 
-// takes hands the provider's next connections over.
+// takes hands connections over on which something comes.
 func (p *rawProvider) takes(take func(net.Conn, *bufio.Reader)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,13 +231,19 @@ func (p *rawProvider) taken() []message {
 
 func (p *rawProvider) serve(conn net.Conn, from *bufio.Reader, n int) {
 	for {
-		m := readMessage(from)
-		m.conn = n
-		if m.head == "" {
+		if _, err := from.Peek(1); err != nil {
 			return
 		}
 		p.mu.Lock()
-		reply := p.reply
+		reply, take := p.reply, p.take
+		p.mu.Unlock()
+		if take != nil {
+			take(conn, from)
+			return
+		}
+		m := readMessage(from)
+		m.conn = n
+		p.mu.Lock()
 		last := strings.HasPrefix(m.head, "GET "+strings.TrimPrefix(lastWord, "/acme")+" ")
 		if !last {
 			p.seen = append(p.seen, m)
