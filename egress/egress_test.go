@@ -74,6 +74,75 @@ func TestTheAddressThatWasDialledIsWhatCounts(t *testing.T) {
 	}
 }
 
+// changing is a name whose address is another one each time that it is looked up.
+type changing struct {
+	addresses []string
+	dialled   []*remote
+}
+
+func (c *changing) lookUp() string {
+	address := c.addresses[0]
+	c.addresses = c.addresses[1:]
+	return address
+}
+
+func (c *changing) dial(context.Context, string, string) (net.Conn, error) {
+	conn := &remote{address: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.lookUp()))}
+	c.dialled = append(c.dialled, conn)
+	return conn, nil
+}
+
+func TestANameThatChangesIsJudgedAtEachDial(t *testing.T) {
+	name := &changing{addresses: []string{"140.82.112.6:443", "127.0.0.1:443", "140.82.112.6:443", "[::1]:443"}}
+	guarded := egress.Guard(name.dial, func(string) bool { return true })
+	// Whoever looked it up before would have been content.
+	if before := netip.MustParseAddrPort(name.lookUp()); !egress.Public(before.Addr()) {
+		t.Fatal("the first address is not public")
+	}
+	for i, refused := range []bool{true, false, true} {
+		conn, err := guarded(context.Background(), "tcp", "api.example.com:443")
+		if errors.Is(err, egress.ErrPrivate) != refused || (conn == nil) != refused || name.dialled[i].closed != refused {
+			t.Errorf("dial %d: %v, closed %v", i, err, name.dialled[i].closed)
+		}
+	}
+}
+
+// A name with a public and a private address: what was really reached decides, in both
+// orders, and a fall back from one to the other.
+func TestOfTwoAddressesTheOneThatWasReachedCounts(t *testing.T) {
+	private, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer private.Close()
+	public := &remote{address: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("140.82.112.6:443"))}
+	reach := map[string]func() (net.Conn, error){
+		"public":  func() (net.Conn, error) { return public, nil },
+		"private": func() (net.Conn, error) { return net.Dial("tcp", private.Addr().String()) },
+		"nothing": func() (net.Conn, error) { return nil, errors.New("no route") },
+	}
+	for _, c := range []struct {
+		addresses []string
+		refused   bool
+	}{
+		{[]string{"public", "private"}, false}, {[]string{"private", "public"}, true},
+		{[]string{"nothing", "private"}, true}, {[]string{"nothing", "public"}, false},
+	} {
+		dial := func(context.Context, string, string) (conn net.Conn, err error) {
+			for _, address := range c.addresses {
+				if conn, err = reach[address](); err == nil {
+					return conn, nil
+				}
+			}
+			return nil, err
+		}
+		conn, err := egress.Guard(dial, func(string) bool { return true })(context.Background(), "tcp", "dual.example.com:443")
+		if errors.Is(err, egress.ErrPrivate) != c.refused || (conn == nil) != c.refused {
+			t.Errorf("%v: %v", c.addresses, err)
+		}
+	}
+}
+
 func TestAConnectionWithoutAnAddressIsRefused(t *testing.T) {
 	conn := &remote{address: &net.UnixAddr{Name: "@x", Net: "unix"}}
 	dial := egress.Guard(func(context.Context, string, string) (net.Conn, error) { return conn, nil }, func(string) bool { return true })
