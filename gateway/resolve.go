@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -96,6 +98,8 @@ func plainRequest(r *http.Request) error {
 		p := problem.New(problem.MethodRefused, "method", "The gateway does not forward "+r.Method+".")
 		p.Allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 		return p
+	case !httpguts.ValidHeaderFieldName(r.Method): // over HTTP/2 it can be anything; it has to be a token too
+		return problem.New(problem.BadRequest, "method", "The method is not one word.")
 	case r.URL.Host != "" || r.URL.Scheme != "" || r.URL.Opaque != "":
 		return problem.New(problem.BadRequest, "absolute_form", "Send the path alone in the request line: the gateway is not a forward proxy.")
 	case !strings.HasPrefix(r.URL.Path, "/"):
