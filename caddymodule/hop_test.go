@@ -42,6 +42,7 @@ var hops = []hop{
 	{name: "content-type", sent: ua + "Connection: content-type|Content-Type: text/plain|Content-Length: 4||body", says: "200", wire: "User-Agent: x|Content-Length: 4|Authorization: BEARER||", body: "body"},
 
 	{name: "Keep-Alive", sent: ua + "Keep-Alive: timeout=5|Connection: keep-alive||", says: "200", wire: plain},
+	{name: "what is not named", sent: ua + "Keep-Alive: timeout=5|TE: gzip||", says: "200", wire: plain},
 	{name: "Proxy-Connection", sent: ua + "Proxy-Connection: keep-alive||", says: "200", wire: plain},
 	{name: "Proxy-Authorization", sent: ua + "Proxy-Authorization: Basic eDp5|Proxy-Authenticate: x||", says: "200", wire: plain},
 	{name: "TE", sent: ua + "TE: gzip, deflate;q=0.5|Connection: TE||", says: "200", wire: plain},
@@ -112,5 +113,21 @@ func TestHeadersForOneHopEndHere(t *testing.T) {
 				t.Errorf("there came %+v\nwant %s", got, want)
 			}
 		})
+	}
+}
+
+// Where the credential is in another header, nothing takes the proof's place.
+func TestAProofEndsHereWhereTheCredentialIsElsewhere(t *testing.T) {
+	t.Setenv("WEATHER_KEY", "weather-key")
+	w := newWire(t, more{option: "toolkit weather {\n\t\t\tbase_url http://PROVIDER\n\t\t\tapi_key {env.WEATHER_KEY} {\n\t\t\t\theader X-Weather-Key\n\t\t\t}\n\t\t}"})
+	for _, who := range []string{
+		"Authorization: Bearer " + botKey, "Authorization: " + botKey, "X-Api-Key: " + botKey, "X-Toolgate-Key: " + botKey,
+		"X-Toolgate-Key: " + botKey + "\r\nAuthorization: Bearer sk-x\r\nX-Api-Key: y\r\nX-Weather-Key: mine\r\nConnection: authorization, x-weather-key",
+	} {
+		replies, _ := w.talk(t, "GET /weather/x HTTP/1.1\r\nHost: "+w.address+"\r\nUser-Agent: x\r\nX-User-Id: alice\r\n"+who+"\r\n\r\n")
+		want := "GET /x HTTP/1.1\r\nHost: " + w.provider.address + "\r\nUser-Agent: x\r\nX-Weather-Key: weather-key\r\n\r\n"
+		if got := w.provider.taken(); len(replies) != 1 || len(got) != 1 || got[0].head != want {
+			t.Errorf("%s: there came %+v", who, got)
+		}
 	}
 }

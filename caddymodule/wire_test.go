@@ -42,7 +42,7 @@ func newWire(t *testing.T, m more) *wire {
 	config := w.caddyfile(m.global, "agent bot {\n\t\t\tkey {env.BOT_KEY}\n\t\t\tacts_for any\n\t\t}\n\t\t"+m.option, m.site)
 	config = strings.Replace(config, "base_url "+w.origin, "base_url http://"+w.provider.address, 1)
 	config = strings.Replace(config, "identity /v1/me email\n", m.acme+"\n", 1)
-	w.load(config)
+	w.load(strings.ReplaceAll(config, "PROVIDER", w.provider.address))
 	for _, user := range []string{"alice", "bob"} {
 		w.connect("X-Toolgate-Key", botKey, "X-User-Id", user)
 		w.provider.taken()
