@@ -122,6 +122,7 @@ func TestAProofEndsHereWhereTheCredentialIsElsewhere(t *testing.T) {
 	w := newWire(t, more{option: "toolkit weather {\n\t\t\tbase_url http://PROVIDER\n\t\t\tapi_key {env.WEATHER_KEY} {\n\t\t\t\theader X-Weather-Key\n\t\t\t}\n\t\t}"})
 	for _, who := range []string{
 		"Authorization: Bearer " + botKey, "Authorization: " + botKey, "X-Api-Key: " + botKey, "X-Toolgate-Key: " + botKey,
+		"X-Toolgate-Key: " + botKey + "\r\nAuthorization: Bearer sk-x\r\nX-Api-Key: y\r\nX-Weather-Key: mine",
 		"X-Toolgate-Key: " + botKey + "\r\nAuthorization: Bearer sk-x\r\nX-Api-Key: y\r\nX-Weather-Key: mine\r\nConnection: authorization, x-weather-key",
 	} {
 		replies, _ := w.talk(t, "GET /weather/x HTTP/1.1\r\nHost: "+w.address+"\r\nUser-Agent: x\r\nX-User-Id: alice\r\n"+who+"\r\n\r\n")
