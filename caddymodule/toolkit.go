@@ -153,6 +153,14 @@ type endpoint struct {
 	downloads *transport // nil: the toolkit has no redirect hosts
 }
 
+// retire is for when no new request is going to come.
+func (e *endpoint) retire() {
+	e.transport.retire()
+	if e.downloads != nil {
+		e.downloads.retire()
+	}
+}
+
 func (a *App) provisionToolkits(ctx caddy.Context) error {
 	a.toolkits = map[string]*endpoint{}
 	for _, id := range sortedKeys(a.Toolkits) {

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,7 +26,11 @@ import (
 
 // transport carries requests to one toolkit's hosts. It is Caddy's own HTTP
 // transport module, so that operators keep its options.
-type transport struct{ http *reverseproxy.HTTPTransport }
+type transport struct {
+	http    *reverseproxy.HTTPTransport
+	busy    atomic.Int64 // requests that are under way, up to the end of their answers
+	retired atomic.Bool
+}
 
 const transportModule = "http.reverse_proxy.transport.http"
 
@@ -55,7 +61,7 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	t := &transport{module.(*reverseproxy.HTTPTransport)}
+	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
 	dial := egress.Guard(egress.HearOut(inner.DialContext), guarded)
 	inner.DialContext = dial
@@ -158,7 +164,57 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 
 // RoundTrip implements http.RoundTripper. It follows no redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.http.RoundTrip(apart(r))
+	t.busy.Add(1)
+	answer, err := t.http.RoundTrip(apart(r))
+	if err != nil || answer.StatusCode == http.StatusSwitchingProtocols {
+		t.done() // an upgraded connection belongs to whoever got it
+		return answer, err
+	}
+	answer.Body = &countedBody{ReadCloser: answer.Body, t: t}
+	return answer, nil
+}
+
+// countedBody tells when an answer has ended.
+type countedBody struct {
+	io.ReadCloser
+	t     *transport
+	ended atomic.Bool
+}
+
+// Close implements io.Closer.
+func (b *countedBody) Close() error {
+	err := b.ReadCloser.Close()
+	if b.ended.CompareAndSwap(false, true) {
+		b.t.done()
+	}
+	return err
+}
+
+func (t *transport) done() {
+	if t.busy.Add(-1) == 0 && t.retired.Load() {
+		t.hangUp()
+	}
+}
+
+// retire closes the connections once nobody needs them. Caddy closes those that are
+// idle when it cleans up, and that is not enough: an HTTP/2 connection that is busy
+// in that moment is kept when it becomes idle, and so is an HTTP/1 connection that a
+// request took afterwards, for a second try or a refresh.
+func (t *transport) retire() {
+	t.retired.Store(true)
+	if t.busy.Load() == 0 {
+		t.hangUp()
+	}
+}
+
+// hangUpAgain is long enough for what is left of a request after its end.
+const hangUpAgain = time.Second
+
+// hangUp closes idle connections. A request that was called off is over a moment
+// before its HTTP/2 stream is, so it looks once more.
+func (t *transport) hangUp() {
+	t.http.Transport.CloseIdleConnections()
+	time.AfterFunc(hangUpAgain, t.http.Transport.CloseIdleConnections)
 }
 
 // tokenTransport sends a token request the way that the operator chose for the
