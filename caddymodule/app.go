@@ -91,15 +91,17 @@ type App struct {
 	publicURL *url.URL
 	localOnly bool
 	opener    StoreOpener
-	poolKey   string // set once the reference is taken, so that Cleanup gives back only what is ours
-	state     *state
 	toolkits  map[string]*endpoint
 	auditTo   io.WriteCloser
 	pages     atomic.Bool // some site has the connect pages
 
+	stop chan struct{}
+
 	mu     sync.Mutex
+	state  *state // nil before Provision, and where nobody uses it any more
 	engine *engine
-	stop   chan struct{}
+	users  int  // of state: this configuration until its Cleanup, and every request
+	mine   bool // the configuration's own use, so that Cleanup gives back only what was taken
 }
 
 // CaddyModule returns the Caddy module information.
@@ -126,10 +128,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start opens the store and, if there is none, makes the key file.
 func (a *App) Start() error {
-	e, err := a.ready()
+	e, err := a.use()
 	if err != nil {
 		return err
 	}
+	defer a.leave()
 	if err := e.probe(); err != nil {
 		return fmt.Errorf("toolgate: %w", err)
 	}
@@ -165,25 +168,37 @@ func (a *App) Stop() error {
 	if a.stop != nil {
 		close(a.stop)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.engine != nil && caddy.Exiting() {
-		a.engine.gateway.Close() // no server knows of upgraded connections
-	}
 	return nil
 }
 
 // Cleanup gives back what Provision took. It also runs after a Provision that failed.
+// Requests that came under this configuration may go on for as long as they like.
 func (a *App) Cleanup() error {
-	if a.auditTo != nil {
-		_ = a.auditTo.Close()
+	for _, way := range a.toolkits {
+		way.retire()
 	}
-	if a.poolKey == "" {
-		return nil
+	a.mu.Lock()
+	mine, e := a.mine, a.engine
+	a.mine = false
+	a.mu.Unlock()
+	over := stopping()
+	if over && e != nil {
+		// Not in Stop: Caddy stops its apps in random order, and the servers give
+		// requests some time. They know nothing of upgraded connections.
+		e.gateway.Close()
 	}
-	_, err := states.Delete(a.poolKey)
-	return err
+	if mine {
+		a.leave()
+	}
+	if over {
+		states.closeAll()
+	}
+	return nil
 }
+
+// stopping reports whether this is the end, and not a reload: then another
+// configuration would be active by now.
+func stopping() bool { return caddy.Exiting() || caddy.ActiveContext().Context == nil }
 
 // sweep removes expired links and flows now and then.
 func (a *App) sweep(stop <-chan struct{}) {
@@ -194,10 +209,19 @@ func (a *App) sweep(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-ticker.C:
-			if err := a.state.sweep(); err != nil {
-				a.log.Warn("sweeping the store", zap.Error(err))
-			}
+			a.sweepOnce()
 		}
+	}
+}
+
+func (a *App) sweepOnce() {
+	e, err := a.use()
+	if err != nil {
+		return // whoever calls is told
+	}
+	defer a.leave()
+	if err := e.state.sweep(); err != nil {
+		a.log.Warn("sweeping the store", zap.Error(err))
 	}
 }
 

@@ -59,6 +59,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if e := h.app.engineFor(w, r); e != nil {
+		defer h.app.leave()
 		mount := h.mount
 		mount.Prefix = cutPrefix(r)
 		e.gateway.At(mount).ServeHTTP(w, r)
@@ -109,6 +110,7 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 	if e == nil {
 		return nil
 	}
+	defer h.app.leave()
 	if !e.connect.Handles(r) {
 		return passOn(w, r, next)
 	}

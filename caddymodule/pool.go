@@ -5,11 +5,14 @@ package caddymodule
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -17,31 +20,97 @@ import (
 	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
-// states are what outlives a change of configuration, by what the store is kept
-// in. While Caddy reloads, the old and the new configuration are both at work: they
-// share one open store, one cache and so one refresh per connection.
-var states = caddy.NewUsagePool()
+// states are what outlives a change of configuration. While Caddy reloads, the old
+// and the new configuration are both at work: they share one open store, one cache
+// and so one refresh per connection.
+var states = pool{open: map[string]*state{}}
+
+// pool holds states by what their store is kept in, and counts who uses each. It is
+// not Caddy's UsagePool, which gives references back by key: who comes late would
+// give back somebody else's, and a store that is opened again while it is still
+// being closed would find its file locked.
+type pool struct {
+	mu   sync.Mutex
+	open map[string]*state
+}
 
 // state is a store and what was read from it.
 type state struct {
-	store store.Store
+	key    string
+	store  store.Store
+	users  int           // pool.mu
+	ending bool          // pool.mu: nobody new may have it
+	closed chan struct{} // closed when the store is
 
 	mu     sync.Mutex
 	caches map[string]*cache // by the ids of the keys: a changed key is another reading
 	random *seal.Ring        // for a store that forgets
 }
 
-type cache struct {
-	vault  *vault.Vault
-	tokens *tokencache.Cache
-}
-
-func newState(opener StoreOpener) (*state, error) {
-	s, err := opener.NewStore()
+// take gives the opener's state to one more user. Where the last one's is being
+// closed, it waits for that, which closeLimit bounds.
+func (p *pool) take(opener StoreOpener) (*state, error) {
+	key := opener.PoolKey()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := p.open[key]; s != nil; s = p.open[key] {
+		if !s.ending {
+			s.users++
+			return s, nil
+		}
+		p.mu.Unlock()
+		<-s.closed
+		p.mu.Lock()
+	}
+	st, err := opener.NewStore() // which opens nothing yet
 	if err != nil {
 		return nil, err
 	}
-	return &state{store: s, caches: map[string]*cache{}}, nil
+	s := &state{key: key, store: st, users: 1, closed: make(chan struct{}), caches: map[string]*cache{}}
+	p.open[key] = s
+	return s, nil
+}
+
+// give takes a user off. After the last one the store is closed, for which nobody
+// waits: the last one may be a request whose answer must not be held up.
+func (p *pool) give(s *state) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.users--
+	if s.users == 0 && !s.ending {
+		s.ending = true
+		go p.close(s)
+	}
+}
+
+// closeAll closes all stores, also those that requests still use, and waits for it:
+// the process ends, and what is not saved by then is lost.
+func (p *pool) closeAll() {
+	p.mu.Lock()
+	all := slices.Collect(maps.Values(p.open))
+	for _, s := range all {
+		if !s.ending {
+			s.ending = true
+			go p.close(s)
+		}
+	}
+	p.mu.Unlock()
+	for _, s := range all {
+		<-s.closed
+	}
+}
+
+func (p *pool) close(s *state) {
+	s.shut()
+	p.mu.Lock()
+	delete(p.open, s.key)
+	p.mu.Unlock()
+	close(s.closed)
+}
+
+type cache struct {
+	vault  *vault.Vault
+	tokens *tokencache.Cache
 }
 
 // cacheFor gives the cache for a key ring.
@@ -89,10 +158,11 @@ func (s *state) sweep() error {
 // request and the saving of its answer may take.
 const closeLimit = 45 * time.Second
 
-// Destruct closes the store when no configuration uses it. A refresh that is under
-// way has a rotated token in its hand: the store stays open until that is saved. A
-// request that comes too late for one is refused before anything is spent.
-func (s *state) Destruct() error {
+// shut closes the store. A refresh that is under way has a rotated token in its
+// hand, also where everybody who waited for it has hung up: the store stays open
+// until that is saved. A request that comes too late for one is refused before
+// anything is spent.
+func (s *state) shut() {
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
@@ -108,7 +178,7 @@ func (s *state) Destruct() error {
 	case <-settled:
 	case <-timer.C:
 	}
-	return s.store.Close()
+	if err := s.store.Close(); err != nil {
+		caddy.Log().Named("toolgate").Error("closing the store", zap.Error(err))
+	}
 }
-
-var _ caddy.Destructor = (*state)(nil)

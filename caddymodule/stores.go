@@ -162,12 +162,11 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 	} else if _, forgets := opener.(*MemoryStore); opener.KeyFile() == "" && !forgets {
 		return errors.New("this store needs an encryption_key: {env.NAME} or {file./path}")
 	}
-	key := opener.PoolKey()
-	value, _, err := states.LoadOrNew(key, func() (caddy.Destructor, error) { return newState(opener) })
+	taken, err := states.take(opener)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	a.state, a.poolKey = value.(*state), key
+	a.state, a.users, a.mine = taken, 1, true
 	return nil
 }
 

@@ -31,30 +31,72 @@ import (
 type engine struct {
 	gateway *gateway.Gateway
 	connect *connect.Service // nil without a public URL
+	state   *state
 	cache   *cache
 }
 
-// ready gives the engine. Caddy starts its apps in random order, so a request may
-// come before Start: whoever is first builds it, and a failure can be mended.
-func (a *App) ready() (*engine, error) {
+// use gives the engine, and keeps its store open until leave is called. Caddy waits
+// for no request before it cleans up the configuration that the request came under:
+// one that is refused with 401 later still has to save the token that it renews.
+//
+// Caddy starts its apps in random order, so a request may come before Start, and one
+// may come after Cleanup: whoever is first builds the engine, and a failure can be
+// mended.
+func (a *App) use() (*engine, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.engine != nil {
-		return a.engine, nil
+	if a.engine == nil {
+		if err := a.wakeLocked(); err != nil {
+			return nil, err
+		}
+	}
+	a.users++
+	return a.engine, nil
+}
+
+func (a *App) wakeLocked() (err error) {
+	if a.state == nil {
+		if stopping() {
+			return errors.New("toolgate: shutting down")
+		}
+		if a.state, err = states.take(a.opener); err != nil {
+			return fmt.Errorf("toolgate: store: %w", err)
+		}
 	}
 	ring, err := a.ring()
 	if err != nil {
-		return nil, fmt.Errorf("toolgate: encryption_key: %w", err)
+		if a.users == 0 {
+			a.restLocked()
+		}
+		return fmt.Errorf("toolgate: encryption_key: %w", err)
 	}
 	a.engine = a.build(ring)
-	return a.engine, nil
+	return nil
+}
+
+// leave ends a use.
+func (a *App) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.users--
+	if a.users == 0 {
+		a.restLocked()
+	}
+}
+
+func (a *App) restLocked() {
+	if a.auditTo != nil {
+		_ = a.auditTo.Close()
+	}
+	states.give(a.state)
+	a.state, a.engine = nil, nil
 }
 
 func (a *App) build(ring *seal.Ring) *engine {
 	cache := a.state.cacheFor(ring)
 	client := &oauth.Client{Transport: a.tokenTransport()}
 	record := audit.NewWriter(a.auditTo)
-	e := &engine{cache: cache}
+	e := &engine{state: a.state, cache: cache}
 	e.gateway = gateway.New(gateway.Config{
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
@@ -141,9 +183,10 @@ func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit)
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 
-// engineFor gives the engine, or answers why there is none yet.
+// engineFor gives the engine, which wants leave to be called, or answers why there is
+// none yet.
 func (a *App) engineFor(w http.ResponseWriter, r *http.Request) *engine {
-	e, err := a.ready()
+	e, err := a.use()
 	if err != nil {
 		a.log.Error("not ready", zap.Error(err))
 		p := problem.New(problem.StorageUnavailable, "start", "The gateway is not ready.")
