@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +34,9 @@ type world struct {
 	acme    *demo.Provider
 	origin  string // of Acme
 	extra   http.Handler
+	// front comes before all of it, and decides whether next is called.
+	front func(rw http.ResponseWriter, r *http.Request, next http.Handler)
+	conns atomic.Int64 // open connections to Acme
 }
 
 const clientSecret = "acme-client-secret-0123456789"
@@ -41,13 +46,21 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, dir: t.TempDir(), address: freeAddress(t)}
 	t.Setenv("XDG_DATA_HOME", w.dir)
 	t.Setenv("ACME_CLIENT_SECRET", clientSecret)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	inner := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if w.extra != nil && strings.HasPrefix(r.URL.Path, "/extra/") {
 			w.extra.ServeHTTP(rw, r)
 			return
 		}
 		w.acme.ServeHTTP(rw, r)
+	})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.front != nil {
+			w.front(rw, r, inner)
+			return
+		}
+		inner.ServeHTTP(rw, r)
 	}))
+	server.Listener = countingListener{server.Listener, &w.conns}
 	w.origin = "http://" + server.Listener.Addr().String()
 	acme, err := demo.New(demo.Config{
 		Origin: w.origin, ClientID: "toolgate", ClientSecret: clientSecret,
@@ -61,6 +74,31 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { _ = caddy.Stop() })
 	return w
+}
+
+// countingListener knows how many of its connections are open, upgraded ones too.
+type countingListener struct {
+	net.Listener
+	open *atomic.Int64
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.open.Add(1)
+	return &countedConn{Conn: c, gone: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	gone func()
+}
+
+func (c *countedConn) Close() error {
+	defer c.gone()
+	return c.Conn.Close()
 }
 
 func freeAddress(t testing.TB) string {
