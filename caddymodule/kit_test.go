@@ -30,7 +30,10 @@ func newDoor() *door { return &door{make(chan string, 1000), make(chan struct{})
 
 func (d *door) wait(r *http.Request) {
 	d.arrived <- r.Header.Get("X-Configuration")
-	<-d.open
+	select {
+	case <-d.open:
+	case <-r.Context().Done():
+	}
 }
 
 // expect waits for n requests, all of which came through the configuration.
@@ -103,24 +106,28 @@ var asked atomic.Int64
 
 // ask makes a call in the background, on a connection of its own.
 func (w *world) ask(ctx context.Context, kind string) <-chan answer {
+	return w.askAt(ctx, "acme", kind)
+}
+
+func (w *world) askAt(ctx context.Context, toolkit, kind string) <-chan answer {
 	got := make(chan answer, 1)
 	path := fmt.Sprintf("/%s/%d", kind, asked.Add(1))
-	go func() { got <- w.once(ctx, path) }()
+	go func() { got <- w.once(ctx, toolkit, path) }()
 	return got
 }
 
 // once dials again where a reload closed a connection that nobody had read from.
-func (w *world) once(ctx context.Context, path string) answer {
+func (w *world) once(ctx context.Context, toolkit, path string) answer {
 	for {
-		a := w.attempt(ctx, path)
+		a := w.attempt(ctx, toolkit, path)
 		if a.err == nil || ctx.Err() != nil || w.hasRecorded(path) {
 			return a
 		}
 	}
 }
 
-func (w *world) attempt(ctx context.Context, path string) answer {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.public()+"/acme"+path, nil)
+func (w *world) attempt(ctx context.Context, toolkit, path string) answer {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.public()+"/"+toolkit+path, nil)
 	if err != nil {
 		return answer{path: path, err: err}
 	}

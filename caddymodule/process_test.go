@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,27 +45,62 @@ type server struct {
 	dir, socket string
 	config      string
 	env         []string
+	process     *os.Process
+	printed     *printed
+	exited      chan struct{} // closed when it has
+	code        int
+}
+
+// printed is what a process has printed so far.
+type printed struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // serve starts a process and waits until it answers.
 func serve(t *testing.T, w *world, env ...string) *server {
 	t.Helper()
-	s := &server{dir: w.dir, socket: filepath.Join(w.dir, "admin.sock"), config: filepath.Join(w.dir, "Caddyfile"), env: env}
-	s.write(t, w.caddyfile("", "", ""))
+	return serveConfig(t, w, w.caddyfile("", "", ""), env...)
+}
+
+func serveConfig(t *testing.T, w *world, caddyfile string, env ...string) *server {
+	t.Helper()
+	s := &server{
+		dir: w.dir, socket: filepath.Join(w.dir, "admin.sock"), config: filepath.Join(w.dir, "Caddyfile"), env: env,
+		printed: new(printed), exited: make(chan struct{}),
+	}
+	s.write(t, caddyfile)
 	ctx, cancel := context.WithCancel(context.Background())
 	c := command(ctx, s.dir, env, "run", "--config", s.config)
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 20 * time.Second
-	printed := new(strings.Builder)
-	c.Stdout, c.Stderr = printed, printed
+	c.Stdout, c.Stderr = s.printed, s.printed
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.process = c.Process
+	go func() {
+		_ = c.Wait()
+		s.code = c.ProcessState.ExitCode()
+		close(s.exited)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = c.Wait()
+		<-s.exited
 		if t.Failed() {
-			t.Logf("the server printed:\n%s", printed)
+			t.Logf("the server printed:\n%s", s.printed)
 		}
 	})
 	for deadline := time.Now().Add(20 * time.Second); ; {
