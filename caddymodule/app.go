@@ -94,6 +94,8 @@ type App struct {
 	toolkits  map[string]*endpoint
 	auditTo   io.WriteCloser
 	pages     atomic.Bool // some site has the connect pages
+	active    atomic.Bool // the configuration is the running one, or was
+	serial    int64       // later configurations have higher ones
 
 	stop chan struct{}
 
@@ -104,6 +106,8 @@ type App struct {
 	mine   bool // the configuration's own use, so that Cleanup gives back only what was taken
 }
 
+var lastSerial atomic.Int64
+
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "toolgate", New: func() caddy.Module { return new(App) }}
@@ -112,7 +116,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the configuration and prepares everything that needs no disk and
 // no network: it also runs for `validate`, beside a server that has the store open.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.log = ctx.Logger()
+	a.log, a.serial = ctx.Logger(), lastSerial.Add(1)
 	if err := a.provisionPublicURL(); err != nil {
 		return err
 	}

@@ -58,8 +58,8 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	if e := h.app.engineFor(w, r); e != nil {
-		defer h.app.leave()
+	if app, e := h.app.engineFor(w, r); e != nil {
+		defer app.leave()
 		mount := h.mount
 		mount.Prefix = cutPrefix(r)
 		e.gateway.At(mount).ServeHTTP(w, r)
@@ -106,12 +106,13 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	e := h.app.engineFor(w, r)
+	app, e := h.app.engineFor(w, r)
 	if e == nil {
 		return nil
 	}
-	defer h.app.leave()
-	if !e.connect.Handles(r) {
+	defer app.leave()
+	if e.connect == nil || !e.connect.Handles(r) { // the running configuration may have no pages
+
 		return passOn(w, r, next)
 	}
 	// The address holds a link, or a code and a state: the access log would keep

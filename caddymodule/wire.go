@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
@@ -183,15 +184,35 @@ func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit)
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 
-// engineFor gives the engine, which wants leave to be called, or answers why there is
-// none yet.
-func (a *App) engineFor(w http.ResponseWriter, r *http.Request) *engine {
-	e, err := a.use()
+// engineFor gives the engine, which wants leave of the app that comes with it to be
+// called, or answers why there is none yet.
+func (a *App) engineFor(w http.ResponseWriter, r *http.Request) (*App, *engine) {
+	app := a.serving()
+	e, err := app.use()
 	if err != nil {
 		a.log.Error("not ready", zap.Error(err))
 		p := problem.New(problem.StorageUnavailable, "start", "The gateway is not ready.")
 		p.Step, p.RetryAfter = "start", 5*time.Second
 		p.Write(w, r.Header.Get("Accept"), rand.Text())
 	}
-	return e
+	return app, e
+}
+
+// serving is whose agents, rules and store count. While Caddy starts a configuration,
+// its servers may already get calls, and another of its apps may still fail: until
+// all have started, the running configuration decides.
+func (a *App) serving() *App {
+	if a.active.Load() {
+		return a
+	}
+	// Where none runs, or one without Toolgate, there is nobody but us.
+	running, err := caddy.ActiveContext().AppIfConfigured("toolgate")
+	if err != nil {
+		return a
+	}
+	if other, ok := running.(*App); ok && other.serial < a.serial {
+		return other
+	}
+	a.active.Store(true)
+	return a
 }
