@@ -24,8 +24,8 @@ import (
 // TestReloadsCutNoCall reloads again and again while calls are in flight, some of them
 // for as long as all reloads take, and others one after the other. Every one that
 // reached us gets its whole answer. One that did not may come to nothing: when Caddy
-// closes the old listening socket, Linux resets what waits in its queue, and clients
-// have to dial again.
+// closes the old listening socket, Linux resets what waits in its queue, and Go's
+// server closes what it has not read; clients have to dial again.
 func TestReloadsCutNoCall(t *testing.T) {
 	const held, reloads = 500, 20
 	w := newWorld(t)

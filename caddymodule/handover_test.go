@@ -1,0 +1,130 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package caddymodule_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// client is an agent with one kept connection, which makes call after call.
+type client struct {
+	*world
+	http    http.Client
+	method  string
+	done    atomic.Int64
+	again   int // calls that a fresh connection lost before they were read
+	retried int // calls that net/http made a second time by itself
+}
+
+// TestACallIsLostOnAFreshConnectionOnlyAndThenWasNotMade is for what clients may send
+// twice, GET or with an Idempotency-Key. When a reload closes their connection in the
+// moment in which they use it, they dial again without telling anybody.
+//
+// On a connection that is fresh they do not, and it may be lost too: Linux resets those
+// that nobody has accepted when Caddy closes the old socket, and Go's server closes
+// those whose request it has not read. We never get to see such a call.
+func TestACallIsLostOnAFreshConnectionOnlyAndThenWasNotMade(t *testing.T) {
+	const reloads = 20
+	w := newWorld(t)
+	w.extra = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(rw, "%s of %d bytes", r.Method, n)
+	})
+	w.load(w.caddyfile("", "", ""))
+	w.connect()
+	var clients []*client
+	for i := range 8 {
+		clients = append(clients, &client{world: w, method: []string{http.MethodGet, http.MethodPost}[i%2], http: http.Client{Transport: new(http.Transport)}})
+	}
+	over := make(chan struct{})
+	var all sync.WaitGroup
+	for _, c := range clients {
+		all.Go(func() { c.work(over) })
+	}
+	for i := range reloads {
+		w.load(w.caddyfile("", fmt.Sprintf("link_life %dm", i+5), ""))
+		next := make([]int64, len(clients)) // so that each has a kept connection again
+		for i, c := range clients {
+			next[i] = c.done.Load() + 3
+		}
+		for i, c := range clients {
+			eventually(t, "every client goes on", func() bool { return c.done.Load() >= next[i] })
+		}
+	}
+	close(over)
+	all.Wait()
+	made, again, retried := int64(0), 0, 0
+	for _, c := range clients {
+		made, again, retried = made+c.done.Load(), again+c.again, retried+c.retried
+	}
+	t.Logf("%d calls over %d reloads: net/http made %d of them a second time, %d met a fresh connection that was lost", made, reloads, retried, again)
+}
+
+func (c *client) work(over chan struct{}) {
+	defer c.http.CloseIdleConnections()
+	for {
+		select {
+		case <-over:
+			return
+		default:
+			c.call()
+		}
+	}
+}
+
+// call makes one call, and again if it was lost in the way that it may be.
+func (c *client) call() {
+	path := fmt.Sprintf("/extra/kept/%d", asked.Add(1))
+	for {
+		reused, err := c.attempt(path)
+		if err == nil {
+			c.done.Add(1)
+			return
+		}
+		if reused || c.hasRecorded(path) {
+			c.t.Errorf("%s %s, on a kept connection: %v, on its way: %v, failed: %v", c.method, path, reused, c.hasRecorded(path), err)
+			c.done.Add(1)
+			return
+		}
+		c.again++
+	}
+}
+
+func (c *client) attempt(path string) (reused bool, err error) {
+	body, want := "", "GET of 0 bytes"
+	if c.method == http.MethodPost {
+		body, want = strings.Repeat("x", 1000), "POST of 1000 bytes"
+	}
+	connections := 0
+	ctx := httptrace.WithClientTrace(c.t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		connections++
+		reused = info.Reused
+	}})
+	r, err := http.NewRequestWithContext(ctx, c.method, c.public()+"/acme"+path, strings.NewReader(body))
+	if err != nil {
+		return false, err
+	}
+	r.Header.Set("X-User-Id", "alice")
+	r.Header.Set("Idempotency-Key", path)
+	res, err := c.http.Do(r)
+	if connections > 1 {
+		c.retried++
+	}
+	if err != nil {
+		return reused, err
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err == nil && (res.StatusCode != http.StatusOK || string(got) != want) {
+		err = fmt.Errorf("%d %s", res.StatusCode, got)
+	}
+	return reused, err
+}
