@@ -102,8 +102,7 @@ type App struct {
 	mu     sync.Mutex
 	state  *state // nil before Provision, and where nobody uses it any more
 	engine *engine
-	users  int  // of state: this configuration until its Cleanup, and every request
-	mine   bool // the configuration's own use, so that Cleanup gives back only what was taken
+	users  int // of state: this configuration until its Cleanup, and every request
 }
 
 var lastSerial atomic.Int64
@@ -182,8 +181,7 @@ func (a *App) Cleanup() error {
 		way.retire()
 	}
 	a.mu.Lock()
-	mine, e := a.mine, a.engine
-	a.mine = false
+	took, e := a.state != nil, a.engine
 	a.mu.Unlock()
 	over := stopping()
 	if over && e != nil {
@@ -191,7 +189,7 @@ func (a *App) Cleanup() error {
 		// requests some time. They know nothing of upgraded connections.
 		e.gateway.Close()
 	}
-	if mine {
+	if took { // or else Provision did not get that far
 		a.leave()
 	}
 	if over {

@@ -28,6 +28,7 @@ func (w *world) brokenConfigurations() map[string]string {
 	site := usual[strings.LastIndex(usual, "\nhttp://localhost"):]
 	return map[string]string{
 		"our Provision":                    with("", "agent bot {\n\t\t\ttoolkits nowhere\n\t\t}"),
+		"our Provision, before the store":  strings.Replace(with("", ""), "public_url http", "public_url ftp", 1),
 		"another app's Provision":          with("test_fails provision", ""),
 		"another app's Start":              with("test_fails start", ""),
 		"the key is not set":               with("", "encryption_key {env.NOT_SET}"),
@@ -89,6 +90,34 @@ func TestAConfigurationThatFailsServesNobody(t *testing.T) {
 	}
 }
 
+// In the same random order, a call may come before our own Start, when nothing runs yet
+// that could serve it.
+func TestACallMayComeBeforeStart(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", "", ""))
+	w.connect()
+	if !hasOpen(t, w.store()) {
+		t.Fatal("the store is not open")
+	}
+	early := 0
+	duringStart = func() {
+		if caddy.ListenerUsage("tcp", w.address) == 1 && !hasOpen(t, w.store()) {
+			early++ // the HTTP app has started, and we have not
+			w.good(w.ask(t.Context(), "v1/me?"))
+		}
+	}
+	for tries := 0; early == 0 && tries < 200; tries++ {
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the listener is closed", func() bool { return caddy.ListenerUsage("tcp", w.address) == 0 })
+		w.load(w.caddyfile("test_fails nowhere", "", ""))
+	}
+	if early == 0 {
+		t.Error("we were always started first")
+	}
+}
+
 // duringStart is what failingApp does before it fails.
 var duringStart func()
 
@@ -111,8 +140,15 @@ func (a *failingApp) Provision(ctx caddy.Context) error {
 	return errors.New("as told")
 }
 
-func (a *failingApp) Start() error { duringStart(); return errors.New("as told") }
-func (a *failingApp) Stop() error  { return nil }
+func (a *failingApp) Start() error {
+	duringStart()
+	if a.In == "nowhere" {
+		return nil
+	}
+	return errors.New("as told")
+}
+
+func (a *failingApp) Stop() error { return nil }
 
 func init() {
 	caddy.RegisterModule(new(failingApp))

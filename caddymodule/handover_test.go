@@ -32,7 +32,7 @@ type client struct {
 // that nobody has accepted when Caddy closes the old socket, and Go's server closes
 // those whose request it has not read. We never get to see such a call.
 func TestACallIsLostOnAFreshConnectionOnlyAndThenWasNotMade(t *testing.T) {
-	const reloads = 20
+	reloads := long(20)
 	w := newWorld(t)
 	w.extra = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
@@ -46,11 +46,13 @@ func TestACallIsLostOnAFreshConnectionOnlyAndThenWasNotMade(t *testing.T) {
 	}
 	over := make(chan struct{})
 	var all sync.WaitGroup
+	stop := sync.OnceFunc(func() { close(over); all.Wait() })
+	defer stop()
 	for _, c := range clients {
 		all.Go(func() { c.work(over) })
 	}
 	for i := range reloads {
-		w.load(w.caddyfile("", fmt.Sprintf("link_life %dm", i+5), ""))
+		w.load(w.caddyfile("", fmt.Sprintf("link_life %dm", i%50+5), ""))
 		next := make([]int64, len(clients)) // so that each has a kept connection again
 		for i, c := range clients {
 			next[i] = c.done.Load() + 3
@@ -59,8 +61,7 @@ func TestACallIsLostOnAFreshConnectionOnlyAndThenWasNotMade(t *testing.T) {
 			eventually(t, "every client goes on", func() bool { return c.done.Load() >= next[i] })
 		}
 	}
-	close(over)
-	all.Wait()
+	stop()
 	made, again, retried := int64(0), 0, 0
 	for _, c := range clients {
 		made, again, retried = made+c.done.Load(), again+c.again, retried+c.retried

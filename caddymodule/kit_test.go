@@ -182,6 +182,14 @@ func eventually(t testing.TB, what string, is func() bool) {
 	}
 }
 
+// long is how often something is done: more often where there is time.
+func long(times int) int {
+	if os.Getenv("TOOLGATE_LONG") != "" {
+		return 20 * times
+	}
+	return times
+}
+
 // footprint is what a process has open.
 type footprint struct {
 	goroutines, files int

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // lived is a world with a second provider, whose answers wait at a door in the middle.
@@ -146,6 +148,20 @@ func TestAWebSocketGoesOnOverReloadsAndLeavesNothing(t *testing.T) {
 			agent.Close()
 			l.backTo(before)
 		})
+	}
+}
+
+// No server knows of it: without us it would outlive everything.
+func TestAStopEndsWebSockets(t *testing.T) {
+	l := newLived(t, false)
+	l.turn(0)
+	agent := l.upgrade("/other/socket")
+	agent.echoes(t, "before")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.from.ReadByte(); err != io.EOF {
+		t.Errorf("after the stop: %v", err)
 	}
 }
 

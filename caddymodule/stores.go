@@ -166,7 +166,7 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	a.state, a.users, a.mine = taken, 1, true
+	a.state, a.users = taken, 1
 	return nil
 }
 
