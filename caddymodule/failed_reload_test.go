@@ -22,13 +22,14 @@ import (
 func (w *world) brokenConfigurations() map[string]string {
 	w.t.Setenv("STRANGER_KEY", "tgk_stranger_0123456789abcdef0123456789")
 	w.t.Setenv("ANOTHER_KEY", seal.NewKey())
+	w.t.Setenv("FTP_URL", "ftp://localhost")
 	const stranger = "agent stranger {\nkey {env.STRANGER_KEY}\nacts_for any\n}\nauth_required_status 401\nlink_life 1m\n"
 	with := func(global, option string) string { return w.caddyfile(global, stranger+option, "") }
 	usual := w.caddyfile("", "", "")
 	site := usual[strings.LastIndex(usual, "\nhttp://localhost"):]
 	return map[string]string{
 		"our Provision":                    with("", "agent bot {\n\t\t\ttoolkits nowhere\n\t\t}"),
-		"our Provision, before the store":  strings.Replace(with("", ""), "public_url http", "public_url ftp", 1),
+		"our Provision, before the store":  strings.Replace(with("", ""), "public_url "+w.public(), "public_url {env.FTP_URL}", 1),
 		"another app's Provision":          with("test_fails provision", ""),
 		"another app's Start":              with("test_fails start", ""),
 		"the key is not set":               with("", "encryption_key {env.NOT_SET}"),
