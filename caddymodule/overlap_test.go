@@ -201,6 +201,33 @@ func TestARefreshThatEverybodyLeftIsSaved(t *testing.T) {
 	w.refreshed(1)
 }
 
+// A provider that asks to be left alone is, also by the next configuration.
+func TestAReloadForgetsNothingThatIsKnownOfAToken(t *testing.T) {
+	w, calls, _ := newOverlap(t, 0, nil)
+	close(calls.open)
+	inner := w.front
+	var refused atomic.Int64
+	w.front = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Path == "/token" {
+			refused.Add(1)
+			rw.Header().Set("Retry-After", "60")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		inner(rw, r, next)
+	}
+	w.acme.ExpireAccessTokens()
+	for range 3 {
+		if a := <-w.ask(t.Context(), "now"); a.err != nil || a.status < 500 {
+			t.Errorf("%d %s, %v", a.status, a.body, a.err)
+		}
+		w.reload(w.named("two", w.caddyfile("", "", "")))
+	}
+	if n := refused.Load(); n != 1 {
+		t.Errorf("the token endpoint was asked %d times", n)
+	}
+}
+
 // Another directive may hold a request for a while. It comes to us after Cleanup, when
 // the old store is closed.
 func TestARequestThatComesAfterCleanupIsServed(t *testing.T) {

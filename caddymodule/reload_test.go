@@ -23,9 +23,10 @@ import (
 
 // TestReloadsCutNoCall reloads again and again while calls are in flight, some of them
 // for as long as all reloads take, and others one after the other. Every one that
-// reached us gets its whole answer. One that did not may come to nothing: when Caddy
-// closes the old listening socket, Linux resets what waits in its queue, and Go's
-// server closes what it has not read; clients have to dial again.
+// reached us gets its whole answer, and none leaves anything behind. One that did not
+// reach us may come to nothing: when Caddy closes the old listening socket, Linux
+// resets what waits in its queue, and Go's server closes what it has not read; clients
+// have to dial again.
 func TestReloadsCutNoCall(t *testing.T) {
 	const held, reloads = 500, 20
 	w := newWorld(t)
@@ -41,6 +42,8 @@ func TestReloadsCutNoCall(t *testing.T) {
 	})
 	w.load(w.caddyfile("", "", ""))
 	w.connect()
+	w.reload(w.caddyfile("", "link_life 6m", ""))
+	before := w.rest()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50}}
 	defer client.CloseIdleConnections()
 	var calls atomic.Int64
@@ -102,6 +105,9 @@ func TestReloadsCutNoCall(t *testing.T) {
 	close(over)
 	close(release)
 	all.Wait()
+	client.CloseIdleConnections()
+	w.reload(w.caddyfile("", "link_life 4m", ""))
+	w.backTo(before)
 	again := 0
 	record, err := os.ReadFile(filepath.Join(w.dir, "audit.log"))
 	if err != nil {
