@@ -195,21 +195,7 @@ func TestAPausedUploadEndsAsTheCallersFault(t *testing.T) {
 			t.Errorf("half an upload came as a whole one: %+v", m)
 		}
 	}
-	eventually(t, func() bool { return runtime.NumGoroutine() <= before }, func() string {
-		stacks := make([]byte, 1<<20)
-		return fmt.Sprintf("%d goroutines, before %d:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
-	})
-}
-
-// eventually is for what other goroutines do in their own time.
-func eventually(t *testing.T, ok func() bool, says func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatal(says())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	eventually(t, "its goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestAnIdleStreamLivesOn(t *testing.T) {

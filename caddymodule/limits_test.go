@@ -17,8 +17,8 @@ func headers(n int) string {
 	return b.String()
 }
 
-// long is a request with a large header, and what has to become of it.
-type long struct {
+// large is a request with a large header, and what has to become of it.
+type large struct {
 	name, path, header string
 	status             int
 }
@@ -32,7 +32,7 @@ func TestLargeRequestsArriveUnharmedOrNotAtAll(t *testing.T) {
 		rest := len("GET /acme/x HTTP/1.1\r\nHost: " + w.address + "\r\n" + proof + "X-User-Id: alice\r\nUser-Agent: x\r\n" + "X-Large: \r\n\r\n")
 		return "X-Large: " + strings.Repeat("v", to-rest) + "\r\n"
 	}
-	w.tryLong(t, []long{
+	w.tryLong(t, []large{
 		{"the most that is taken", "/x", up(limit), 200},
 		{"more than that", "/x", up(limit + 4<<10 + 1), 431}, // net/http has read 4 KiB before it counts
 		{"1,000 headers", "/x", headers(1000), 200},
@@ -48,7 +48,7 @@ func TestLargeRequestsArriveUnharmedOrNotAtAll(t *testing.T) {
 
 func TestTheOperatorMayAllowLargerRequests(t *testing.T) {
 	w := newWire(t, more{global: "servers {\n\t\tmax_header_size 1MiB\n\t}"})
-	w.tryLong(t, []long{
+	w.tryLong(t, []large{
 		{"10,000 headers", "/x", headers(10_000), 200},
 		{"a value of 100 KiB", "/x", "X-Large: " + strings.Repeat("v", 100<<10) + "\r\n", 200},
 		{"a value of almost 1 MiB", "/x", "X-Large: " + strings.Repeat("v", 1<<20-1<<10) + "\r\n", 200},
@@ -66,7 +66,7 @@ func TestTheOperatorMayAllowLargerRequests(t *testing.T) {
 
 // tryLong: what is below the limit goes through byte for byte; of what is above,
 // nothing does.
-func (w *wire) tryLong(t *testing.T, all []long) {
+func (w *wire) tryLong(t *testing.T, all []large) {
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			who := proof + "X-User-Id: alice\r\n"
