@@ -28,7 +28,7 @@ func TestARefusalComesInsteadOf100Continue(t *testing.T) {
 		conn := w.Dial()
 		from := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, post+"Expect: 100-continue\r\n"+framing+"\r\n")
-		res, body := readAnswer(t, from)
+		res, body := gatewaytest.ReadAnswer(t, from)
 		refused(t, w, res, body, verdict{400, "user_required", "identify", "x-user-id"})
 		if !res.Close {
 			t.Error("the connection is kept, with a body that may or may not follow")
@@ -37,16 +37,6 @@ func TestARefusalComesInsteadOf100Continue(t *testing.T) {
 			t.Errorf("then %v", err)
 		}
 	}
-}
-
-func TestA100ContinueIsTheProviders(t *testing.T) {
-	everyWay(t, func(t *testing.T, w *gatewaytest.World, address string) {
-		r := w.Request("POST", address+"/acme/x", strings.NewReader("body"))
-		r.Header.Set("Expect", "100-continue")
-		if res, body := w.Do(r); res.StatusCode != 200 || body != "ok" {
-			t.Errorf("answered %s %q", res.Status, body)
-		}
-	})
 }
 
 func TestARefusalDoesNotWaitForAStalledUpload(t *testing.T) {
@@ -61,7 +51,7 @@ func TestARefusalDoesNotWaitForAStalledUpload(t *testing.T) {
 		conn := w.Dial()
 		from := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, post+upload)
-		res, body := readAnswer(t, from)
+		res, body := gatewaytest.ReadAnswer(t, from)
 		refused(t, w, res, body, verdict{400, "user_required", "identify", "x-user-id"})
 		if !res.Close {
 			t.Errorf("%q: the connection is kept", upload)
@@ -98,13 +88,13 @@ func TestARefusalAfterAWholeSmallBodyKeepsTheConnection(t *testing.T) {
 			from := bufio.NewReader(conn)
 			for range 3 {
 				_, _ = io.WriteString(conn, post+upload)
-				res, body := readAnswer(t, from)
+				res, body := gatewaytest.ReadAnswer(t, from)
 				refused(t, w, res, body, verdict{400, "user_required", "identify", "x-user-id"})
 				if res.Close {
 					return fmt.Errorf("%.30q: the connection is closed", upload)
 				}
 				_, _ = io.WriteString(conn, post+"X-User-Id: ada\r\n"+upload)
-				if res, body := readAnswer(t, from); res.StatusCode != 200 || body != "ok" || res.Close {
+				if res, body := gatewaytest.ReadAnswer(t, from); res.StatusCode != 200 || body != "ok" || res.Close {
 					t.Errorf("the next one: %s %q, close %v", res.Status, body, res.Close)
 				}
 				w.Event()
@@ -129,7 +119,7 @@ func TestARefusedUploadIsNotAnsweredByAReset(t *testing.T) {
 				return fmt.Errorf("the upload ended with %w", err)
 			}
 			from := bufio.NewReader(conn)
-			res, body := readAnswer(t, from)
+			res, body := gatewaytest.ReadAnswer(t, from)
 			refused(t, w, res, body, verdict{400, "user_required", "identify", "x-user-id"})
 			if !res.Close { // it was read in the moment before the answer
 				return nil
@@ -153,7 +143,7 @@ func TestASlowRefusedUploadIsNotAnsweredByAReset(t *testing.T) {
 			conn := w.Dial()
 			_, _ = io.WriteString(conn, post+parts[0])
 			from := bufio.NewReader(conn)
-			res, body := readAnswer(t, from)
+			res, body := gatewaytest.ReadAnswer(t, from)
 			refused(t, w, res, body, verdict{400, "user_required", "identify", "x-user-id"})
 			if !res.Close {
 				t.Error("the connection is kept over half an upload")
@@ -165,39 +155,6 @@ func TestASlowRefusedUploadIsNotAnsweredByAReset(t *testing.T) {
 			return nil
 		})
 	}
-}
-
-func TestAnEarlyAnswerOfTheProvidersArrivesDuringTheUpload(t *testing.T) {
-	everyWay(t, func(t *testing.T, w *gatewaytest.World, address string) {
-		for _, length := range []string{"", "9"} {
-			w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
-				_, _ = io.ReadFull(r.Body, make([]byte, 5))
-				_ = http.NewResponseController(rw).EnableFullDuplex()
-				if r.ProtoMajor == 1 {
-					rw.Header().Set("Connection", "close")
-				}
-				if length != "" {
-					rw.Header().Set("Content-Length", length)
-				}
-				rw.WriteHeader(http.StatusRequestEntityTooLarge)
-				_, _ = io.WriteString(rw, "too large")
-			})
-			body, end := io.Pipe()
-			go func() { _, _ = io.WriteString(end, "first") }() // and never the rest
-			res, text := w.Do(w.Request("POST", address+"/acme/x", body))
-			end.CloseWithError(errors.New("that was it"))
-			if res.StatusCode != http.StatusRequestEntityTooLarge || text != "too large" {
-				t.Errorf("answered %s %q", res.Status, text)
-			}
-			if res.ProtoMajor == 1 && !res.Close {
-				t.Error("the connection is kept")
-			}
-			w.Provider.Handle(nil)
-			if res, text := w.Do(w.Request("POST", address+"/acme/x", strings.NewReader("next"))); res.StatusCode != 200 || text != "ok" {
-				t.Errorf("the next one: %s %q", res.Status, text)
-			}
-		}
-	})
 }
 
 // lateEOF is a body that says its end only when asked once more.

@@ -22,21 +22,7 @@ func rawAnswer(t *testing.T, w *gatewaytest.World, request string) (*http.Respon
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	return readAnswer(t, bufio.NewReader(conn))
-}
-
-func readAnswer(t *testing.T, from *bufio.Reader) (*http.Response, string) {
-	t.Helper()
-	res, err := http.ReadResponse(from, nil)
-	if err != nil {
-		t.Fatalf("no answer: %v", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatalf("the answer broke off: %v", err)
-	}
-	return res, string(body)
+	return gatewaytest.ReadAnswer(t, bufio.NewReader(conn))
 }
 
 func TestHostileBytesGetNowhere(t *testing.T) {

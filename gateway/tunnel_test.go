@@ -46,17 +46,9 @@ func openTunnel(t *testing.T, w *gatewaytest.World) (agent net.Conn, fromAgent *
 	}
 	provider = <-conns
 	t.Cleanup(func() { provider.Close() })
-	hears(t, provider, "early")
-	hears(t, fromAgent, "hello")
+	gatewaytest.Hears(t, provider, "early")
+	gatewaytest.Hears(t, fromAgent, "hello")
 	return agent, fromAgent, provider
-}
-
-func hears(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if _, err := io.ReadFull(r, got); err != nil || string(got) != want {
-		t.Fatalf("heard %q (%v), want %q", got, err, want)
-	}
 }
 
 func TestAWebSocketTalksBothWays(t *testing.T) {
@@ -68,9 +60,9 @@ func TestAWebSocketTalksBothWays(t *testing.T) {
 	}
 	for range 3 {
 		_, _ = io.WriteString(agent, "ping")
-		hears(t, provider, "ping")
+		gatewaytest.Hears(t, provider, "ping")
 		_, _ = io.WriteString(provider, "pong")
-		hears(t, fromAgent, "pong")
+		gatewaytest.Hears(t, fromAgent, "pong")
 	}
 	agent.Close()
 	if _, err := provider.Read(make([]byte, 1)); err != io.EOF {
@@ -87,7 +79,7 @@ func TestAProviderMayEndAWebSocket(t *testing.T) {
 	agent, fromAgent, provider := openTunnel(t, w)
 	_, _ = io.WriteString(provider, "bye")
 	provider.Close()
-	hears(t, fromAgent, "bye")
+	gatewaytest.Hears(t, fromAgent, "bye")
 	if _, err := fromAgent.ReadByte(); err != io.EOF {
 		t.Errorf("the agent sees %v", err)
 	}
@@ -164,7 +156,7 @@ func TestAnUpgradeThatTheProviderDeclinesIsAnOrdinaryAnswer(t *testing.T) {
 	from := bufio.NewReader(conn)
 	for range 2 { // the connection is used again
 		_, _ = io.WriteString(conn, upgrade)
-		if res, body := readAnswer(t, from); res.StatusCode != 200 || body != "ok" {
+		if res, body := gatewaytest.ReadAnswer(t, from); res.StatusCode != 200 || body != "ok" {
 			t.Errorf("answered %s %q", res.Status, body)
 		}
 	}

@@ -4,7 +4,6 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -102,7 +101,8 @@ func TestNotOneByteIsCorruptMissingOrDoubled(t *testing.T) {
 // comes with another.
 func checkUpload(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Refuse-Twice") != "" || !strings.HasSuffix(gatewaytest.Token(r), ".2") {
-		refuseUpload(w, r)
+		after, _ := strconv.ParseInt(r.Header.Get("X-Refuse-After"), 10, 64)
+		gatewaytest.RefuseUpload(w, r, after)
 		return
 	}
 	hash := sha256.New()
@@ -113,20 +113,6 @@ func checkUpload(w http.ResponseWriter, r *http.Request) {
 	case got != r.Header.Get("X-Want") || r.Header.Get("X-Trailed") != r.Trailer.Get("X-Sum"):
 		http.Error(w, "the upload is corrupt", http.StatusUnprocessableEntity)
 	}
-}
-
-func refuseUpload(w http.ResponseWriter, r *http.Request) {
-	after, _ := strconv.Atoi(r.Header.Get("X-Refuse-After"))
-	if after < 0 {
-		_, _ = io.Copy(io.Discard, r.Body)
-	} else {
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		if r.ProtoMajor == 1 {
-			w.Header().Set("Connection", "close")
-		}
-		_, _ = io.CopyN(io.Discard, r.Body, int64(after))
-	}
-	w.WriteHeader(401)
 }
 
 // tryUpload uploads, and where the gateway asks for it, once more. Each upload has a
@@ -213,37 +199,4 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	n := copy(p, b.rest[:min(b.piece, len(b.rest))])
 	b.rest = b.rest[n:]
 	return n, nil
-}
-
-// An early 401 must not wait for a client that sends slowly.
-func TestAnEarly401IsMendedWhileTheClientStillSends(t *testing.T) {
-	everyWay(t, func(t *testing.T, w *gatewaytest.World, address string) {
-		second := gatewaytest.NewGate(t)
-		got := make(chan []byte, 1)
-		w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
-			if gatewaytest.Token(r) == gatewaytest.UserToken {
-				r.Header.Set("X-Refuse-After", "5")
-				refuseUpload(rw, r)
-				return
-			}
-			first := make([]byte, 5)
-			_, _ = io.ReadFull(r.Body, first)
-			second.Open()
-			rest, _ := io.ReadAll(r.Body)
-			got <- append(first, rest...)
-		})
-		body, end := io.Pipe()
-		go func() {
-			_, _ = io.WriteString(end, "first")
-			second.Wait() // the second attempt has begun
-			_, _ = io.WriteString(end, "rest")
-			end.Close()
-		}()
-		if res, text := w.Do(w.Request("POST", address+"/acme/x", body)); res.StatusCode != 200 {
-			t.Fatalf("answered %s %s", res.Status, text)
-		}
-		if whole := <-got; !bytes.Equal(whole, []byte("firstrest")) {
-			t.Errorf("the provider read %q", whole)
-		}
-	})
 }

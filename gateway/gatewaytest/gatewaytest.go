@@ -6,7 +6,6 @@
 package gatewaytest
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log"
@@ -14,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"sync"
 	"testing"
 	"time"
 
@@ -146,7 +144,7 @@ func (w *World) serve(wrap func(http.Handler) http.Handler) {
 	h = OtherBody(h)
 	h1, h2 := httptest.NewUnstartedServer(h), httptest.NewUnstartedServer(h)
 	for _, s := range []*httptest.Server{h1, h2} {
-		s.Config.ErrorLog = log.New(complaints{w.t}, "", 0)
+		s.Config.ErrorLog = ErrorLog(w.t)
 		s.Config.DisableGeneralOptionsHandler = true
 		w.t.Cleanup(s.Close)
 	}
@@ -161,17 +159,6 @@ func (w *World) serve(wrap func(http.Handler) http.Handler) {
 	tr.DisableCompression = true
 	tr.MaxIdleConnsPerHost = 64
 	w.t.Cleanup(tr.CloseIdleConnections)
-}
-
-// complaints fails the test when the gateway's server has caught a panic, such as
-// net/http's own about two readers of one body.
-type complaints struct{ t testing.TB }
-
-func (c complaints) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("panic")) {
-		c.t.Errorf("the server says: %s", line)
-	}
-	return len(line), nil
 }
 
 func quiet(s *httptest.Server) { s.Config.ErrorLog = log.New(io.Discard, "", 0) }
@@ -248,30 +235,4 @@ func (w *World) Dial() net.Conn {
 	w.t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(Patience))
 	return conn
-}
-
-// Gate is a place where one goroutine waits for another.
-type Gate struct {
-	once sync.Once
-	open chan struct{}
-}
-
-// NewGate makes a closed gate, which opens at the test's end at the latest.
-func NewGate(t testing.TB) *Gate {
-	g := &Gate{open: make(chan struct{})}
-	t.Cleanup(g.Open)
-	return g
-}
-
-// Open lets everybody pass.
-func (g *Gate) Open() { g.once.Do(func() { close(g.open) }) }
-
-// Wait returns when the gate is open, or false when it stays closed.
-func (g *Gate) Wait() bool {
-	select {
-	case <-g.open:
-		return true
-	case <-time.After(Patience):
-		return false
-	}
 }

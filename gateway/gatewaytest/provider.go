@@ -17,9 +17,10 @@ import (
 	"github.com/toolgate/toolgate/egress"
 )
 
-// Provider is a fake API. It remembers what it saw and answers by script.
+// Provider is a fake API. It remembers what it saw and answers by script. The zero
+// value is a handler, for a server of the test's own.
 type Provider struct {
-	// URL is where it listens, such as "http://127.0.0.1:4321".
+	// URL is where NewProvider's listens, such as "http://127.0.0.1:4321".
 	URL string
 
 	server *httptest.Server
@@ -48,7 +49,7 @@ type Body struct {
 // NewProvider starts a provider: plain HTTP/1.1, or HTTP/2 over TLS.
 func NewProvider(t testing.TB, overTLS bool) *Provider {
 	t.Helper()
-	p := &Provider{refused: map[string]bool{}}
+	p := &Provider{}
 	p.server = httptest.NewUnstartedServer(p)
 	quiet(p.server)
 	if overTLS {
@@ -74,7 +75,24 @@ func (p *Provider) Handle(answer http.HandlerFunc) {
 func (p *Provider) Refuse(token string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refused == nil {
+		p.refused = map[string]bool{}
+	}
 	p.refused[token] = true
+}
+
+// RefuseUpload answers 401 when so many bytes of an upload have come; -1: after all.
+func RefuseUpload(w http.ResponseWriter, r *http.Request, after int64) {
+	if after < 0 {
+		_, _ = io.Copy(io.Discard, r.Body)
+	} else {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
+		_, _ = io.CopyN(io.Discard, r.Body, after)
+	}
+	w.WriteHeader(http.StatusUnauthorized)
 }
 
 // Forget makes the provider remember nothing from now on, for benchmarks.
