@@ -118,6 +118,10 @@ func (w *lanes) caddyfile(o streamtest.Options, all []*streamtest.Lane) string {
 	).Replace(lanesCaddyfile)
 }
 
+// What is around the gateway wraps the writer and the body once more, as on users'
+// sites. It is not encode: that keeps a header back until the body's first byte, but
+// for text/event-stream (responseWriter.FlushError in Caddy's encode).
+//
 // The default log stays where it is, and silent: Caddy says in JSON that it moved one.
 const lanesCaddyfile = `{
 	admin off
@@ -150,8 +154,16 @@ const lanesCaddyfile = `{
 	}
 }
 
+(around) {
+	log
+	request_body {
+		max_size 10GB
+	}
+}
+
 http://HTTP1, http://localhost:PORT {
 	bind 127.0.0.1
+	import around
 	toolgate_connect
 	toolgate
 }
@@ -159,11 +171,13 @@ http://HTTP1, http://localhost:PORT {
 https://HTTP2 {
 	bind 127.0.0.1
 	tls DIR/cert.pem DIR/key.pem
+	import around
 	toolgate
 }
 
 http://H2C {
 	bind 127.0.0.1
+	import around
 	toolgate
 }
 `

@@ -29,6 +29,10 @@ func (l *Lane) request(t *testing.T, method string, body io.Reader) *http.Reques
 		t.Fatal(err)
 	}
 	maps.Copy(r.Header, l.Front.Header.Clone())
+	if upload, ok := body.(*io.PipeReader); ok {
+		// A client over HTTP/1.1 waits for its upload even where it has given up.
+		context.AfterFunc(ctx, func() { upload.CloseWithError(ctx.Err()) })
+	}
 	return r
 }
 
