@@ -184,7 +184,7 @@ func TestAPausedUploadEndsAsTheCallersFault(t *testing.T) {
 		conn, from := w.dial(t)
 		_, _ = io.WriteString(conn, w.filled(first)+sent)
 		r, err := readReply(from, "POST")
-		if err != nil || r.says() != "400 bad_request" || !strings.Contains(r.body, `"rule":"upload"`) || !r.Close {
+		if err != nil || r.says() != "408 bad_request" || !strings.Contains(r.body, `"rule":"upload_timeout"`) || !r.Close {
 			t.Fatalf("%q: %s, %v, %s", sent, r.says(), err, r.body)
 		}
 		ended(t, from)

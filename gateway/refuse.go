@@ -15,7 +15,7 @@ const auditRetry = 5 * time.Second
 // refuse answers the agent with what went wrong.
 func (g *Gateway) refuse(x *exchange, err error) {
 	x.interim.end()
-	if errors.Is(err, errCallerGone) || x.in.Context().Err() != nil && !x.body.paused() {
+	if gone := x.in.Context().Err() != nil; errors.Is(err, errCallerGone) || gone && !errors.Is(err, errUploadStalled) {
 		x.outcome.err, x.outcome.status = errCallerGone, statusCallerGone
 		// Should somebody be there after all, silence would be a 200.
 		x.closeIfUnread()
@@ -53,23 +53,11 @@ func (x *exchange) settleUpload() {
 	x.allowFullDuplex()
 	if x.in.Header["Expect"] == nil && x.in.ContentLength <= settleBytes {
 		x.body.retire()
-		soon(x.body.drain) // handBack waits for it
-	}
-}
-
-// awaitRead lets a read of the upload end whose failure has ended the context already.
-func (x *exchange) awaitRead() {
-	if !x.body.empty() {
-		soon(x.body.wait) // handBack waits for it
-	}
-}
-
-// soon waits a moment for f, which goes on after that.
-func soon(f func()) {
-	done := make(chan struct{})
-	go func() { f(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(settleTime):
+		settled := make(chan struct{})
+		go func() { x.body.drain(); close(settled) }() // handBack waits for it
+		select {
+		case <-settled:
+		case <-time.After(settleTime):
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync"
 )
 
@@ -108,11 +107,6 @@ func (b *replay) untouched() bool {
 	defer b.mu.Unlock()
 	return b.taken == 0 && b.failure == nil
 }
-
-// paused reports whether the source was given up because nothing came for too long.
-// net/http ends the request's context then, as if the agent were gone, but it is still
-// there to be told.
-func (b *replay) paused() bool { return errors.Is(b.sourceError(), os.ErrDeadlineExceeded) }
 
 // sourceError is what went wrong with the agent's side of the upload, if it did.
 func (b *replay) sourceError() error {

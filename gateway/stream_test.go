@@ -5,10 +5,12 @@ package gateway_test
 
 import (
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
@@ -42,7 +44,7 @@ func openLanes(t *testing.T, o streamtest.Options, lanes []*streamtest.Lane) {
 	}})
 	fronts := map[gatewaytest.Protocol]streamtest.Front{}
 	for _, p := range gatewaytest.Protocols {
-		s := p.Serve(t, gatewaytest.OtherBody(w.Gateway), func(s *http.Server) { s.IdleTimeout = o.IdleTime })
+		s := p.Serve(t, gatewaytest.OtherBody(impatient(w.Gateway, o.IdleTime)), func(s *http.Server) { s.IdleTimeout = o.IdleTime })
 		fronts[p] = streamtest.Front{URL: s.URL, Certificate: s.Certificate()}
 	}
 	t.Cleanup(w.Gateway.Close) // before the fronts are closed
@@ -52,6 +54,32 @@ func openLanes(t *testing.T, o streamtest.Options, lanes []*streamtest.Lane) {
 		l.Front.URL += "/" + l.Name()
 		l.Front.Header = http.Header{"X-Toolgate-Key": {gatewaytest.AgentKey}, "X-User-Id": {"ada"}}
 	}
+}
+
+// impatient gives an upload up that does not get on, as Caddy does.
+func impatient(h http.Handler, d time.Duration) http.Handler {
+	if d == 0 {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = idleBody{r.Body, http.NewResponseController(w), d}
+		h.ServeHTTP(w, r)
+	})
+}
+
+type idleBody struct {
+	io.ReadCloser
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (b idleBody) Read(p []byte) (int, error) {
+	_ = b.rc.SetReadDeadline(time.Now().Add(b.limit))
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.rc.SetReadDeadline(time.Time{}) // else it would end the answer
+	}
+	return n, err
 }
 
 func laneEndpoint(t *testing.T, o streamtest.Options, l *streamtest.Lane) gateway.Endpoint {

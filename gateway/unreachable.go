@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -15,11 +16,13 @@ import (
 
 // upstreamProblem says in our words why there is no answer.
 func (x *exchange) upstreamProblem(err error) error {
+	if x.uploadStalled() {
+		p := problem.New(problem.BadRequest, "upload_timeout", "The request's body stalled for longer than this site waits.")
+		p.Status = http.StatusRequestTimeout
+		return p.Because(errUploadStalled)
+	}
 	if x.in.Context().Err() != nil {
-		x.awaitRead()
-		if !x.body.paused() {
-			return errCallerGone
-		}
+		return errCallerGone
 	}
 	if source := x.body.sourceError(); source != nil {
 		return uploadProblem(source)
@@ -37,6 +40,21 @@ func (x *exchange) upstreamProblem(err error) error {
 	}
 	return p
 }
+
+// uploadStalled reports whether the server has given up an upload that did not get
+// on. On HTTP/1 it then ends the request's context as if the agent were gone, and does
+// so a moment before the read has failed.
+func (x *exchange) uploadStalled() bool {
+	if x.in.ProtoMajor == 1 && x.in.Context().Err() != nil && x.body.unread() {
+		x.body.retire()
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0)) // should it be another read
+		x.body.wait()
+	}
+	return errors.Is(x.body.sourceError(), os.ErrDeadlineExceeded)
+}
+
+// errUploadStalled: the agent is there, and sends nothing.
+var errUploadStalled = errors.New("gateway: the upload stalled")
 
 const dialRetry = 2 * time.Second
 

@@ -139,8 +139,14 @@ func brokenUploads(t *testing.T, l *Lane) {
 		res.Body.Close()
 		t.Errorf("answered %s", res.Status)
 	}
+	looksBroken(t, broken)
+}
+
+// looksBroken wants the provider to see that an upload has no end.
+func looksBroken(t *testing.T, upload <-chan error) {
+	t.Helper()
 	select {
-	case err := <-broken:
+	case err := <-upload:
 		if err == nil {
 			t.Error("half an upload looks whole")
 		}

@@ -24,6 +24,7 @@ var stalling = []promise{
 	{words: "a provider that nobody can reach is said to be so", check: unreachable, address: nowhere},
 	{words: "a provider that accepts and is silent is given up", check: mutes, address: mute, options: Options{HeaderTime: brief, HandshakeTime: brief}},
 	{words: "a provider that does not answer is given up", check: silentProviders, options: Options{HeaderTime: brief}},
+	{words: "an upload that stalls for too long is refused", check: stalledUploads, options: Options{IdleTime: brief}},
 	{words: "the wait for an answer begins behind the upload", check: slowUploads, options: Options{HeaderTime: limit}},
 	{words: "an answer may stall for as long as it likes", check: stalledAnswers, options: Options{HeaderTime: limit, IdleTime: limit}},
 }
@@ -75,6 +76,20 @@ func silentProviders(t *testing.T, l *Lane) {
 		if !cancelled.Wait() {
 			t.Errorf("%s: the provider still works on it", method)
 		}
+	}
+}
+
+func stalledUploads(t *testing.T, l *Lane) {
+	broken := make(chan error, 2)
+	l.provider.Handle(func(_ http.ResponseWriter, r *http.Request) { broken <- gatewaytest.ReadBody(r).Err })
+	for _, length := range []int64{-1, 100} {
+		body, say := io.Pipe()
+		go func() { _, _ = io.WriteString(say, "begun") }() // and never the rest
+		r := l.request(t, "POST", body)
+		r.ContentLength = length
+		l.refuses(t, r, 408, "bad_request", "upload_timeout")
+		say.Close()
+		looksBroken(t, broken)
 	}
 }
 
