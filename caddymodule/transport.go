@@ -4,12 +4,10 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -63,17 +61,10 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	dial := egress.Guard(egress.HearOut(inner.DialContext), guarded)
-	inner.DialContext = dial
+	inner.DialContext = egress.Guard(egress.HearOut(inner.DialContext), guarded)
 	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
-	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 needs no help
-		inner.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return newKept(conn), nil
-		}
+	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 says of each byte whose it is
+		inner.DialContext = egress.Keep(inner.DialContext)
 	}
 	return t, nil
 }
@@ -165,7 +156,7 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 // RoundTrip implements http.RoundTripper. It follows no redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.busy.Add(1)
-	answer, err := t.http.RoundTrip(apart(r))
+	answer, err := t.http.RoundTrip(egress.Apart(r))
 	if err != nil || answer.StatusCode == http.StatusSwitchingProtocols {
 		t.done() // an upgraded connection belongs to whoever got it
 		return answer, err

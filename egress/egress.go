@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package egress is the way out: it keeps credentials and calls from going to
-// addresses inside the operator's network, wherever a name points today, and hears
-// servers out that answer early.
+// addresses inside the operator's network, wherever a name points today, keeps calls
+// apart that share a connection, and hears servers out that answer early.
 package egress
 
 import (

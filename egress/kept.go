@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Toolgate authors
 // SPDX-License-Identifier: Apache-2.0
 
-package caddymodule
+package egress
 
 import (
 	"context"
@@ -31,6 +31,18 @@ type kept struct {
 	reading bool // somebody waits for bytes
 	closed  bool
 	taken   bool // by a call of which nothing has been written
+}
+
+// Keep wraps dial, so that a connection over which HTTP/1 is spoken carries nothing
+// from one call into the next. The calls have to be made with [Apart].
+func Keep(dial Dial) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return newKept(conn), nil
+	}
 }
 
 func newKept(c net.Conn) *kept {
@@ -101,8 +113,8 @@ func (k *kept) take(ctx context.Context) {
 	k.taken = true
 }
 
-// apart makes r wait for a connection on which nothing is left.
-func apart(r *http.Request) *http.Request {
+// Apart makes r wait for a connection on which nothing is left of another call.
+func Apart(r *http.Request) *http.Request {
 	ctx := r.Context()
 	return r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {

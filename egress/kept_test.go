@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Toolgate authors
 // SPDX-License-Identifier: Apache-2.0
 
-package caddymodule
+package egress
 
 import (
 	"bufio"
