@@ -6,9 +6,12 @@ package gatewaytest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/toolgate/toolgate/egress"
 )
 
 // Protocol is what is spoken on one side of a gateway.
@@ -62,7 +65,7 @@ func (p Protocol) Serve(t testing.TB, h http.Handler, configure ...func(*http.Se
 // Transport speaks to a server with this certificate. It waits for 100 Continue as
 // long as a test may take, so that a body that was not asked for is never sent.
 func (p Protocol) Transport(t testing.TB, certificate *x509.Certificate) *http.Transport {
-	tr := &http.Transport{Protocols: p.set(), DisableCompression: true, ExpectContinueTimeout: 3 * Patience}
+	tr := &http.Transport{DialContext: egress.HearOut(new(net.Dialer).DialContext), Protocols: p.set(), DisableCompression: true, ExpectContinueTimeout: 3 * Patience}
 	if certificate != nil {
 		pool := x509.NewCertPool()
 		pool.AddCert(certificate)

@@ -18,6 +18,7 @@ import (
 var ending = []promise{
 	{words: "an early answer ends an upload that goes on", check: earlyAnswers},
 	{words: "an early answer ends an upload that has stalled", check: earlyAnswersToStalled},
+	{words: "an early answer is heard though the provider hangs up behind it", check: earlyAnswersBeforeTheReset},
 	{words: "who hangs up before the answer cancels the call", check: hangUpsBeforeTheAnswer},
 	{words: "who hangs up in the answer cancels the call", check: hangUpsInTheAnswer},
 	{words: "an upload that breaks off has no end", check: brokenUploads},
@@ -63,6 +64,31 @@ func earlyAnswersToStalled(t *testing.T, l *Lane) {
 		}
 		l.goesOn(t)
 	}
+}
+
+// What is still on its way to a provider that has closed comes back as a reset, which
+// must not overtake the answer. Over HTTP/2 a stream ends without one.
+func earlyAnswersBeforeTheReset(t *testing.T, l *Lane) {
+	if l.Upstream != gatewaytest.HTTP1 {
+		return
+	}
+	for range 10 {
+		l.provider.Handle(func(rw http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(rw).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n")
+		})
+		r := l.request(t, "POST", &pattern{left: 8 << 20})
+		r.ContentLength = 8 << 20
+		if res, got := l.whole(t, r); res.StatusCode != http.StatusRequestEntityTooLarge || got != "big\n" {
+			t.Errorf("answered %s %q", res.Status, got)
+		}
+	}
+	l.goesOn(t)
 }
 
 // goesOn wants the next call to be as good as any.
