@@ -25,6 +25,7 @@ type Vault interface {
 	Load(ctx context.Context, key connection.Key) (connection.Connection, error)
 	Save(ctx context.Context, c connection.Connection) (connection.Connection, error)
 	Lease(ctx context.Context, name string, ttl time.Duration) (store.Lease, error)
+	OfToolkit(ctx context.Context, toolkit, next string, limit int) (found []connection.Connection, after string, err error)
 }
 
 // Refresher calls a provider's token endpoint; *oauth.Client is one.

@@ -266,3 +266,7 @@ func (absent) Save(context.Context, connection.Connection) (connection.Connectio
 func (absent) Lease(context.Context, string, time.Duration) (store.Lease, error) {
 	return store.Lease{}, store.ErrUnavailable
 }
+
+func (absent) OfToolkit(context.Context, string, string, int) ([]connection.Connection, string, error) {
+	return nil, "", store.ErrUnavailable
+}
