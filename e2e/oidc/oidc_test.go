@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oidc runs Toolgate against an OpenID provider that its authors did not
+// write: the example server of github.com/zitadel/oidc. It is a module of its own, so
+// that Toolgate's stays small.
+package oidc
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// The provider rotates refresh tokens, and ends an access token the moment its refresh
+// token is used. So calls that are under way while another one renews get a real 401.
+func TestARealProviderThatEndsTheOldTokenAtOnce(t *testing.T) {
+	w := newWorld(t)
+	status, body := w.call()
+	var refusal struct {
+		Code       string
+		ConnectURL string `json:"connect_url"`
+	}
+	if err := json.Unmarshal([]byte(body), &refusal); err != nil || status != http.StatusForbidden || refusal.Code != "auth_required" {
+		t.Fatalf("before connecting: %d %s", status, body)
+	}
+	if page := w.connect(refusal.ConnectURL); !strings.Contains(page, "Connected as test-user@zitadel.ch") {
+		t.Fatalf("the result page:\n%s", page)
+	}
+	w.works()
+
+	// A token that ended early is renewed on the way.
+	const rounds = 10
+	for range rounds {
+		w.revoke()
+		w.works()
+	}
+	if refreshes, refused := w.counts(); refreshes != rounds || refused != rounds {
+		t.Errorf("after %d tokens that ended: %d refreshes, %d answers 401", rounds, refreshes, refused)
+	}
+
+	// Fifty calls are at the provider's door with a token that ends there. One
+	// refresh mends them all.
+	before, _ := w.counts()
+	const calls = 50
+	release := w.holdCalls()
+	var all sync.WaitGroup
+	for range calls {
+		all.Go(w.works)
+	}
+	for range calls {
+		<-w.held
+	}
+	w.revoke()
+	release()
+	all.Wait()
+	if refreshes, _ := w.counts(); refreshes != before+1 {
+		t.Errorf("fifty calls with one token that ended made %d refreshes", refreshes-before)
+	}
+
+	// And those that are late find the token of the first ones replaced already.
+	release = w.holdCalls()
+	for range calls {
+		all.Go(w.works)
+	}
+	for range calls {
+		<-w.held
+	}
+	w.revoke()
+	w.mu.Lock()
+	w.hold = nil // a new call passes
+	w.mu.Unlock()
+	w.works()
+	release()
+	all.Wait()
+	if refreshes, _ := w.counts(); refreshes != before+2 {
+		t.Errorf("latecomers made %d refreshes", refreshes-before-1)
+	}
+}
+
+// works wants a call to come through.
+func (w *world) works() {
+	w.t.Helper()
+	if status, body := w.call(); status != http.StatusOK || !strings.Contains(body, "test-user@zitadel.ch") {
+		w.t.Errorf("%d %s", status, body)
+	}
+}
