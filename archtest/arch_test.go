@@ -55,6 +55,10 @@ var rooms = map[string][]string{
 		"tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit",
 	},
 
+	"bench/connections": {
+		"connection", "secret", "tokencache", "tokencache/seal", "tokencache/store/filestore", "tokencache/vault", "toolkit",
+	},
+
 	"demo":         {},
 	"caddymodule":  {"*"},
 	"cmd/toolgate": {"caddymodule"},
