@@ -37,13 +37,14 @@ var rooms = map[string][]string{
 	"oauth":      {"secret", "toolkit"},
 
 	// Things that keep and renew. Stores see sealed bytes alone.
-	"tokencache/store":           {},
-	"tokencache/store/memstore":  {"tokencache/store"},
-	"tokencache/store/filestore": {"tokencache/store"},
-	"tokencache/store/storetest": {"tokencache/store"},
-	"tokencache/seal":            {},
-	"tokencache/vault":           {"connection", "problem", "secret", "tokencache/seal", "tokencache/store"},
-	"tokencache":                 {"connection", "oauth", "problem", "secret", "tokencache/store", "tokencache/vault", "toolkit"},
+	"tokencache/store":            {},
+	"tokencache/store/memstore":   {"tokencache/store"},
+	"tokencache/store/filestore":  {"tokencache/store"},
+	"tokencache/store/redisstore": {"tokencache/store"},
+	"tokencache/store/storetest":  {"tokencache/store"},
+	"tokencache/seal":             {},
+	"tokencache/vault":            {"connection", "problem", "secret", "tokencache/seal", "tokencache/store"},
+	"tokencache":                  {"connection", "oauth", "problem", "secret", "tokencache/store", "tokencache/vault", "toolkit"},
 
 	// The request's way knows no store, no policy engine and no token cache: it
 	// names what it needs, and caddymodule/wire.go brings it.
@@ -72,6 +73,7 @@ var owners = map[string][]string{
 	"github.com/spf13/":       {"caddymodule"},
 	"go.etcd.io/bbolt":        {"tokencache/store/filestore"},
 	"golang.org/x/oauth2":     {"oauth"},
+	"github.com/redis/":       {"tokencache/store/redisstore"},
 }
 
 // environment are the ways to read it. Only the doors may: everything else is told.

@@ -19,9 +19,15 @@ import (
 
 // Run runs the suite. Open returns an empty store, a new one for every promise,
 // that goes by the clock now; that clock stands still but where a test moves it.
-// Run closes what open returned.
+// Run closes what open returned. What a store.Watcher promises is asked of those
+// that are one.
 func Run(t *testing.T, open func(t *testing.T, now func() time.Time) store.Store) {
 	promises := slices.Concat(writing, expiring, listing, keying, leasing, ending)
+	first := open(t, time.Now)
+	defer first.Close()
+	if watches(first) {
+		promises = append(promises, watching...)
+	}
 	for _, p := range promises {
 		t.Run(p.words, func(t *testing.T) {
 			clock := newClock()

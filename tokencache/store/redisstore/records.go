@@ -1,0 +1,201 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/toolgate/toolgate/tokencache/store"
+)
+
+// A record is a hash under one key:
+//
+//	v  the version, in digits: Lua's numbers would round it
+//	d  the value
+//	e  when it expires in milliseconds, or nothing
+//	x  the index terms, see packTerms
+//	t  what marks the write that made it, see Put
+const (
+	fieldVersion = "v"
+	fieldValue   = "d"
+	fieldExpires = "e"
+	fieldTerms   = "x"
+	fieldToken   = "t"
+)
+
+func (s *Store) recordKey(key string) string { return s.prefix + "r:" + key }
+
+// found is a record, and the mark of the write that made it.
+type found struct {
+	store.Record
+	token string
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
+	if err := store.CheckKey(key); err != nil {
+		return store.Record{}, err
+	}
+	f, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (found, error) {
+		return s.record(key, s.fetch(ctx, c, key))
+	})
+	return f.Record, err
+}
+
+// fetch asks for a record, alone or within a pipeline.
+func (s *Store) fetch(ctx context.Context, c redis.Cmdable, key string) *redis.SliceCmd {
+	return c.HMGet(ctx, s.recordKey(key), fieldVersion, fieldValue, fieldExpires, fieldTerms, fieldToken)
+}
+
+var errDamaged = errors.New("the record is not Toolgate's, or is damaged")
+
+// record reads what fetch brought.
+func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
+	fields, err := answer.Result()
+	if err != nil {
+		return found{}, err
+	}
+	if fields[0] == nil {
+		return found{}, store.ErrNotFound
+	}
+	var texts [5]string
+	for i := range texts {
+		text, ok := fields[i].(string)
+		if !ok {
+			return found{}, errDamaged
+		}
+		texts[i] = text
+	}
+	f := found{token: texts[4]}
+	f.Key, f.Value = key, []byte(texts[1])
+	var bad error
+	f.Version, bad = strconv.ParseUint(texts[0], 10, 64)
+	if texts[2] != "" {
+		at, err := strconv.ParseInt(texts[2], 10, 64)
+		f.Expires, bad = time.UnixMilli(at).UTC(), errors.Join(bad, err)
+	}
+	terms, ok := unpackTerms(texts[3])
+	if bad != nil || !ok {
+		return found{}, errDamaged
+	}
+	f.Index = terms
+	// By the server's clock, what is past is gone already. Ours does not count: a
+	// record that it took for absent could not be created, since the script of
+	// Put goes by the server's.
+	if s.now != nil && f.Past(s.now()) {
+		return found{}, store.ErrNotFound
+	}
+	return f, nil
+}
+
+// Put implements store.Store.
+//
+// The write carries a mark of its own. Where the answer to it was lost, it is sent
+// again, and the script finds its own mark: without it, our own success would read
+// as somebody else's, and a token that was saved would be thrown away.
+func (s *Store) Put(ctx context.Context, r store.Record) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
+	r = r.Clone() // the write may outlive this call
+	_, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (struct{}, error) {
+		return struct{}{}, s.put(ctx, c, r)
+	})
+	return err
+}
+
+func (s *Store) put(ctx context.Context, c redis.UniversalClient, r store.Record) error {
+	// The index first: what List finds without a record it skips, but a record
+	// that the index does not know would never be found again.
+	if err := s.announce(ctx, c, r); err != nil {
+		return err
+	}
+	expires := ""
+	if !r.Expires.IsZero() {
+		expires = strconv.FormatInt(r.Expires.UnixMilli(), 10)
+	}
+	answer, err := putScript.Run(ctx, c, []string{s.recordKey(r.Key)}, s.clock(),
+		strconv.FormatUint(r.Version-1, 10), strconv.FormatUint(r.Version, 10), rand.Text(),
+		r.Value, expires, packTerms(r.Index), s.channel, r.Key).StringSlice()
+	if err != nil {
+		return err
+	}
+	if len(answer) != 2 {
+		return errDamaged
+	}
+	others, _ := unpackTerms(answer[1])
+	if answer[0] != "1" {
+		// What we announced for nothing; where the winner has the same terms,
+		// that is none.
+		s.leftover(ctx, c, r.Key, without(r.Index, others))
+		return store.ErrConflict
+	}
+	s.tidy(ctx, c, pairs(without(others, r.Index), r.Key))
+	return nil
+}
+
+// Delete implements store.Store.
+//
+// It reads first and deletes what it read, by that write's mark. By the version
+// alone, a command that is sent again could delete a record that somebody made anew
+// in between: it has the same version, 1, as often as not.
+func (s *Store) Delete(ctx context.Context, key string, version uint64) error {
+	if err := store.CheckKey(key); err != nil {
+		return err
+	}
+	_, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (struct{}, error) {
+		return struct{}{}, s.remove(ctx, c, key, version)
+	})
+	return err
+}
+
+func (s *Store) remove(ctx context.Context, c redis.UniversalClient, key string, version uint64) error {
+	f, err := s.record(key, s.fetch(ctx, c, key))
+	if err != nil {
+		return err
+	}
+	if f.Version != version {
+		return store.ErrConflict
+	}
+	answer, err := deleteScript.Run(ctx, c, []string{s.recordKey(key)}, s.clock(), f.token, s.channel, key).Int()
+	switch {
+	case err != nil:
+		return err
+	case answer == deleteAbsent:
+		return store.ErrNotFound
+	case answer == deleteOther:
+		return store.ErrConflict
+	}
+	s.tidy(ctx, c, pairs(f.Index, key))
+	return nil
+}
+
+// packTerms writes terms one after the other, each behind its length: they may
+// hold any byte.
+func packTerms(terms []string) string {
+	var packed []byte
+	for _, term := range terms {
+		packed = append(binary.AppendUvarint(packed, uint64(len(term))), term...)
+	}
+	return string(packed)
+}
+
+func unpackTerms(packed string) (terms []string, ok bool) {
+	for len(packed) > 0 {
+		n, width := binary.Uvarint([]byte(packed[:min(len(packed), binary.MaxVarintLen64)]))
+		if width <= 0 || n > uint64(len(packed)-width) {
+			return nil, false
+		}
+		terms = append(terms, packed[width:width+int(n)])
+		packed = packed[width+int(n):]
+	}
+	return terms, true
+}
