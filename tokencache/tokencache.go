@@ -52,6 +52,7 @@ type Cache struct {
 
 	mu      sync.RWMutex
 	entries map[connection.Key]*entry
+	news    news
 
 	loads     flight[connection.Key, connection.Connection]
 	refreshes flight[connection.Key, connection.Connection]
@@ -71,6 +72,7 @@ type entry struct {
 	slow time.Time
 	// rejections are what the provider refused although the token was new.
 	rejections rejections
+	trust      trust
 }
 
 // Source gives credentials from a cache, with one configuration's way to the
@@ -79,11 +81,16 @@ type Source struct {
 	*Cache
 	refresher Refresher
 	observe   func(Event)
+
+	// MaxStale is for how long after it was last read a connection is still used
+	// while a shared store is away. Zero: for as long as its access token lives;
+	// less: not at all.
+	MaxStale time.Duration
 }
 
 // Source makes a source over c. observe is told of events; nil: nobody.
 func (c *Cache) Source(refresher Refresher, observe func(Event)) *Source {
-	return &Source{c, refresher, observe}
+	return &Source{Cache: c, refresher: refresher, observe: observe}
 }
 
 // New makes a cache. It does nothing until it is asked.
@@ -94,6 +101,9 @@ func New(cfg Config) *Cache {
 	}
 	if c.max <= 0 {
 		c.max = 10_000
+	}
+	if w, watches := cfg.Vault.(watcher); watches && w.Shared() {
+		c.news.from = w
 	}
 	return c
 }
@@ -218,7 +228,7 @@ func (c *Cache) keep(conn connection.Connection) {
 		before = e.rejections
 	}
 	if e := c.putLocked(conn); e.conn.Version == conn.Version {
-		*e = entry{conn: conn, rejections: before}
+		*e = entry{conn: conn, rejections: before, trust: e.trust}
 	}
 }
 
@@ -244,11 +254,19 @@ func usable(conn connection.Connection, tk *toolkit.Toolkit) error {
 // entry gives what is known of a connection that can be used, reading it if need be.
 // It is read again where it cannot be used as far as we know: before a user is sent
 // to connect, let us see whether that has been done at another gateway.
-func (c *Cache) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
-	if e, known := c.peek(key); known && usable(e.conn, tk) == nil {
+func (c *Source) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
+	e, known := c.peek(key)
+	known = known && usable(e.conn, tk) == nil
+	if known && c.current(e) {
 		return e, nil
 	}
-	conn, err := c.load(ctx, key)
+	var conn connection.Connection
+	var err error
+	if known && c.mayServe(e) {
+		conn, err = c.reread(ctx, e)
+	} else {
+		conn, err = c.load(ctx, key)
+	}
 	if err != nil {
 		return entry{}, err
 	}
@@ -265,6 +283,7 @@ func (c *Cache) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.K
 func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connection, error) {
 	conn, err := c.loads.do(ctx, key, loadLimit, func(ctx context.Context) (connection.Connection, error) {
 		known, _ := c.peek(key)
+		began := c.beginReading()
 		conn, err := c.vault.Load(ctx, key)
 		if errors.Is(err, connection.ErrNotConnected) {
 			c.forget(known.conn)
@@ -272,7 +291,7 @@ func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connec
 		if err != nil {
 			return connection.Connection{}, err
 		}
-		return c.put(conn), nil
+		return c.learn(conn, known.conn, began), nil
 	})
 	switch {
 	case err == nil:
@@ -301,15 +320,15 @@ func (c *Cache) putLocked(conn connection.Connection) *entry {
 	e := c.entries[conn.Key]
 	if e == nil {
 		c.makeRoomLocked()
-		e = &entry{}
+		e = &entry{trust: trust{doubtful: true}}
 		c.entries[conn.Key] = e
-	} else if e.conn.Version > conn.Version {
+	} else if e.conn.Version > conn.Version && !c.remade(e.conn, conn) {
 		return e
 	}
 	if !e.conn.AccessToken.Equal(conn.AccessToken) {
-		*e = entry{}
+		*e = entry{trust: trust{doubtful: true}}
 	}
-	e.conn = conn
+	e.conn, e.trust.asOf = conn, c.now()
 	return e
 }
 

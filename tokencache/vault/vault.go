@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/problem"
@@ -22,12 +23,13 @@ import (
 // it was sealed for: who can write to the store cannot move one user's token
 // into another user's record.
 type Vault struct {
-	store store.Store
-	ring  *seal.Ring
+	store     store.Store
+	ring      *seal.Ring
+	unchecked atomic.Bool // see CheckFirst
 }
 
 // New makes a vault. It touches neither store nor disk.
-func New(s store.Store, ring *seal.Ring) *Vault { return &Vault{s, ring} }
+func New(s store.Store, ring *seal.Ring) *Vault { return &Vault{store: s, ring: ring} }
 
 // Document is one record in the clear.
 type Document struct {
@@ -41,6 +43,13 @@ type Document struct {
 // Get reads a document. The error wraps store.ErrNotFound, store.ErrUnavailable or
 // one of package seal's.
 func (v *Vault) Get(ctx context.Context, name string) (Document, error) {
+	if err := v.checked(ctx); err != nil {
+		return Document{}, err
+	}
+	return v.get(ctx, name)
+}
+
+func (v *Vault) get(ctx context.Context, name string) (Document, error) {
 	r, err := v.store.Get(ctx, name)
 	if err != nil {
 		return Document{}, err
@@ -56,11 +65,21 @@ func (v *Vault) Get(ctx context.Context, name string) (Document, error) {
 
 // Put writes a document, as [store.Store] does.
 func (v *Vault) Put(ctx context.Context, d Document) error {
+	if err := v.checked(ctx); err != nil {
+		return err
+	}
+	return v.put(ctx, d)
+}
+
+func (v *Vault) put(ctx context.Context, d Document) error {
 	return v.store.Put(ctx, store.Record{Key: d.Name, Value: v.ring.Seal(d.Plain, d.Name), Version: d.Version, Expires: d.Expires, Index: d.Index})
 }
 
 // Delete removes a document that stands at version.
 func (v *Vault) Delete(ctx context.Context, name string, version uint64) error {
+	if err := v.checked(ctx); err != nil {
+		return err
+	}
 	return v.store.Delete(ctx, name, version)
 }
 
@@ -99,15 +118,31 @@ const canary = "canary"
 // everything would seem to work: new records would be sealed with it, and the old ones
 // unreadable. The canary is sealed once, so the key that it was sealed with has to stay.
 func (v *Vault) Check(ctx context.Context) error {
-	_, err := v.Get(ctx, canary)
+	_, err := v.get(ctx, canary)
 	if errors.Is(err, store.ErrNotFound) {
-		err = v.Put(ctx, Document{Name: canary, Plain: []byte(canary), Version: 1})
+		err = v.put(ctx, Document{Name: canary, Plain: []byte(canary), Version: 1})
 		if errors.Is(err, store.ErrConflict) {
-			_, err = v.Get(ctx, canary) // another gateway has just made it
+			_, err = v.get(ctx, canary) // another gateway has just made it
 		}
 	}
 	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
 		return fmt.Errorf("the store was sealed with the encryption key %s, which is not among those that are configured: %w", missing.ID, err)
+	}
+	return err
+}
+
+// CheckFirst makes every call check the keys before it does anything, until that was
+// done once: for a store that was away when the gateway started. Otherwise a wrong
+// key would begin to seal records the moment the store is back.
+func (v *Vault) CheckFirst() { v.unchecked.Store(true) }
+
+func (v *Vault) checked(ctx context.Context) error {
+	if !v.unchecked.Load() {
+		return nil
+	}
+	err := v.Check(ctx)
+	if err == nil {
+		v.unchecked.Store(false)
 	}
 	return err
 }

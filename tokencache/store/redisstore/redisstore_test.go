@@ -4,14 +4,13 @@
 package redisstore
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
 	"github.com/toolgate/toolgate/tokencache/store/storetest"
 )
 
@@ -24,17 +23,17 @@ func TestStoreKeepsTheContractOnMiniredis(t *testing.T) {
 // The suite on real servers: each store begins in a database that was emptied.
 
 func TestStoreKeepsTheContractOnARealServer(t *testing.T) {
-	server := startServer(t)
+	server := redistest.Start(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
-		flush(t, server.addr)
-		return New(Config{Addresses: []string{server.addr}, DB: 3, Now: now})
+		redistest.Flush(t, server.Addr)
+		return New(Config{Addresses: []string{server.Addr}, DB: 3, Now: now})
 	})
 }
 
 func TestStoreKeepsTheContractOnACluster(t *testing.T) {
-	nodes := startCluster(t)
+	nodes := redistest.StartCluster(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
-		flush(t, nodes...)
+		redistest.Flush(t, nodes...)
 		return New(Config{Addresses: nodes, Cluster: true, Now: now})
 	})
 }
@@ -50,19 +49,7 @@ func TestStoreKeepsTheContractBehindTLSWithAUserThatMayDoNoMore(t *testing.T) {
 func TestStoreKeepsTheContractBehindSentinels(t *testing.T) {
 	group := startSentinels(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
-		flush(t, group.master.addr)
-		return New(Config{Addresses: []string{group.sentinel.addr}, Master: masterName, Now: now})
+		redistest.Flush(t, group.master.Addr)
+		return New(Config{Addresses: []string{group.sentinel.Addr}, Master: masterName, Now: now})
 	})
-}
-
-// flush empties servers.
-func flush(t *testing.T, addrs ...string) {
-	t.Helper()
-	for _, addr := range addrs {
-		c := redis.NewClient(Config{Addresses: []string{addr}}.complete().options().Simple())
-		if err := c.FlushAll(context.Background()).Err(); err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-	}
 }

@@ -20,11 +20,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
 )
 
 // secureServer speaks TLS alone, wants a client certificate, and has one ACL user.
 type secureServer struct {
-	*server
+	*redistest.Server
 	tls *tls.Config
 }
 
@@ -37,13 +39,13 @@ const (
 
 func startSecureServer(t *testing.T) *secureServer {
 	t.Helper()
-	redisServer(t)
+	redistest.Program(t)
 	dir := t.TempDir()
 	pair, roots := keyPair(t, dir)
 	s := &secureServer{tls: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: "redis.example"}}
 	pem := filepath.Join(dir, "pair.pem")
-	port := freePort(t)
-	s.server = startOn(t, port, "--port", "0", "--tls-port", port, "--tls-cert-file", pem, "--tls-key-file", pem, "--tls-ca-cert-file", pem,
+	port := redistest.FreePort(t)
+	s.Server = redistest.StartOn(t, port, "--port", "0", "--tls-port", port, "--tls-cert-file", pem, "--tls-key-file", pem, "--tls-ca-cert-file", pem,
 		"--requirepass", "operators-"+aclPassword)
 	s.admin(t, func(ctx context.Context, c *redis.Client) error {
 		return c.Do(ctx, append([]any{"ACL", "SETUSER", aclUser, "on", ">" + aclPassword}, fields(aclRules)...)...).Err()
@@ -52,7 +54,7 @@ func startSecureServer(t *testing.T) *secureServer {
 }
 
 func (s *secureServer) config(now func() time.Time) Config {
-	return Config{Addresses: []string{s.addr}, Username: aclUser, Password: aclPassword, TLS: s.tls, Now: now}
+	return Config{Addresses: []string{s.Addr}, Username: aclUser, Password: aclPassword, TLS: s.tls, Now: now}
 }
 
 func (s *secureServer) flush(t *testing.T) {
@@ -62,7 +64,7 @@ func (s *secureServer) flush(t *testing.T) {
 
 func (s *secureServer) admin(t *testing.T, do func(context.Context, *redis.Client) error) {
 	t.Helper()
-	c := redis.NewClient(Config{Addresses: []string{s.addr}, Password: "operators-" + aclPassword, TLS: s.tls}.complete().options().Simple())
+	c := redis.NewClient(Config{Addresses: []string{s.Addr}, Password: "operators-" + aclPassword, TLS: s.tls}.complete().options().Simple())
 	defer c.Close()
 	if err := do(context.Background(), c); err != nil {
 		t.Fatal(err)
@@ -106,29 +108,26 @@ func keyPair(t *testing.T, dir string) (tls.Certificate, *x509.CertPool) {
 const masterName = "toolgate-test"
 
 // sentinels are a master, a replica, and one Sentinel that decides alone.
-type sentinels struct{ master, replica, sentinel *server }
+type sentinels struct{ master, replica, sentinel *redistest.Server }
 
 func startSentinels(t *testing.T) *sentinels {
 	t.Helper()
-	g := &sentinels{master: startServer(t)}
-	g.replica = startServer(t, "--replicaof", "127.0.0.1", g.master.port, "--repl-diskless-sync-delay", "0")
+	g := &sentinels{master: redistest.Start(t)}
+	g.replica = redistest.Start(t, "--replicaof", "127.0.0.1", g.master.Port, "--repl-diskless-sync-delay", "0")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "sentinel.conf")
-	text := "sentinel monitor " + masterName + " 127.0.0.1 " + g.master.port + " 1\n" +
+	text := "sentinel monitor " + masterName + " 127.0.0.1 " + g.master.Port + " 1\n" +
 		"sentinel down-after-milliseconds " + masterName + " 500\n" +
 		"sentinel failover-timeout " + masterName + " 3000\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
-	g.sentinel = &server{addr: "127.0.0.1:" + port, port: port, dir: dir, args: []string{
-		config, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--logfile", filepath.Join(dir, "log"),
-	}}
-	g.sentinel.start(t)
-	t.Cleanup(g.sentinel.kill)
-	c := redis.NewSentinelClient(&redis.Options{Addr: g.sentinel.addr, Protocol: 2})
+	port := redistest.FreePort(t)
+	g.sentinel = redistest.StartRaw(t, port,
+		config, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--logfile", filepath.Join(dir, "log"))
+	c := redis.NewSentinelClient(&redis.Options{Addr: g.sentinel.Addr, Protocol: 2})
 	defer c.Close()
-	eventually(t, "the Sentinel knows the replica, and it is in step", func() bool {
+	redistest.Eventually(t, "the Sentinel knows the replica, and it is in step", func() bool {
 		replicas, err := c.Replicas(context.Background(), masterName).Result()
 		return err == nil && len(replicas) == 1 && replicas[0]["master-link-status"] == "ok"
 	})
