@@ -39,15 +39,21 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	ring, err := seal.ParseRing(strings.Repeat("0123456789abcdef", 4))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shaky{Store: memstore.New(nil)}
-	return &world{
-		t: t, store: s, vault: vault.New(s, ring), provider: &provider{life: time.Hour},
+	w := &world{
+		t: t, store: &shaky{Store: memstore.New(nil)}, provider: &provider{life: time.Hour},
 		toolkit: &toolkit.Toolkit{ID: "acme", Name: "Acme", OAuth: &toolkit.OAuth2{TokenURL: "https://id.example/token", ClientID: "client"}},
 	}
+	w.vault = vault.New(w.store, w.ring())
+	return w
+}
+
+func (w *world) ring() *seal.Ring {
+	w.t.Helper()
+	ring, err := seal.ParseRing(strings.Repeat("0123456789abcdef", 4))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ring
 }
 
 // gateway is one more process over the same store.
