@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,10 +46,8 @@ func (s *Store) told(err error, limit time.Duration) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{store.ErrNotFound, store.ErrConflict, store.ErrHeld, store.ErrInvalid, store.ErrUnavailable} {
-		if errors.Is(err, known) {
-			return err
-		}
+	if meansSomething(err) {
+		return err
 	}
 	var answer redis.Error
 	switch {
@@ -62,11 +62,49 @@ func (s *Store) told(err error, limit time.Duration) error {
 			return fmt.Errorf("%w: redis answers %s: %s", store.ErrUnavailable, code, hint)
 		}
 		return fmt.Errorf("%w: redis answers %s", store.ErrUnavailable, code)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), timedOut(err):
 		// Our own limit, not the caller's: theirs is looked at before.
 		return fmt.Errorf("%w: no answer from redis within %v", store.ErrUnavailable, limit)
 	}
 	return fmt.Errorf("%w: redis: %w", store.ErrUnavailable, err)
+}
+
+// meansSomething reports whether err is in the words of the contract already.
+func meansSomething(err error) bool {
+	for _, known := range []error{store.ErrNotFound, store.ErrConflict, store.ErrHeld, store.ErrInvalid, store.ErrUnavailable} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// passing reports whether it is worth while to try again at once: a connection broke,
+// or a server is changing its part.
+func passing(err error) bool {
+	if err == nil || meansSomething(err) || errors.Is(err, errDamaged) {
+		return false
+	}
+	if answer, ok := errors.AsType[redis.Error](err); ok {
+		code, _, _ := strings.Cut(answer.Error(), " ")
+		return slices.Contains([]string{"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"}, code)
+	}
+	return !timedOut(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+}
+
+func timedOut(err error) bool {
+	slow, ok := errors.AsType[net.Error](err)
+	return ok && slow.Timeout()
+}
+
+// unsure reports whether a command that failed with err may have been done.
+func unsure(err error) bool {
+	if err == nil || meansSomething(err) {
+		return false
+	}
+	_, answered := errors.AsType[redis.Error](err)
+	op, dialed := errors.AsType[*net.OpError](err)
+	return !answered && !(dialed && op.Op == "dial")
 }
 
 // whyClosed tells a store that was closed from a client that was replaced.

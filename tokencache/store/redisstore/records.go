@@ -5,9 +5,9 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -22,13 +22,15 @@ import (
 //	d  the value
 //	e  when it expires in milliseconds, or nothing
 //	x  the index terms, see packTerms
-//	t  what marks the write that made it, see Put
+//	t  what marks the writes that made it, the newest first; see Put
+//
+// Without a version it is what is left of a record that was deleted.
 const (
 	fieldVersion = "v"
 	fieldValue   = "d"
 	fieldExpires = "e"
 	fieldTerms   = "x"
-	fieldToken   = "t"
+	fieldMarks   = "t"
 )
 
 func (s *Store) recordKey(key string) string { return s.prefix + "r:" + key }
@@ -36,7 +38,7 @@ func (s *Store) recordKey(key string) string { return s.prefix + "r:" + key }
 // found is a record, and the mark of the write that made it.
 type found struct {
 	store.Record
-	token string
+	mark string
 }
 
 // Get implements store.Store.
@@ -52,7 +54,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 
 // fetch asks for a record, alone or within a pipeline.
 func (s *Store) fetch(ctx context.Context, c redis.Cmdable, key string) *redis.SliceCmd {
-	return c.HMGet(ctx, s.recordKey(key), fieldVersion, fieldValue, fieldExpires, fieldTerms, fieldToken)
+	return c.HMGet(ctx, s.recordKey(key), fieldVersion, fieldValue, fieldExpires, fieldTerms, fieldMarks)
 }
 
 var errDamaged = errors.New("the record is not Toolgate's, or is damaged")
@@ -74,7 +76,7 @@ func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
 		}
 		texts[i] = text
 	}
-	f := found{token: texts[4]}
+	f := found{mark: texts[4][:min(markSize, len(texts[4]))]}
 	f.Key, f.Value = key, []byte(texts[1])
 	var bad error
 	f.Version, bad = strconv.ParseUint(texts[0], 10, 64)
@@ -96,23 +98,32 @@ func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
 	return f, nil
 }
 
+var errUnknown = fmt.Errorf("%w: redis: it is not known whether the write was done", store.ErrUnavailable)
+
 // Put implements store.Store.
 //
 // The write carries a mark of its own. Where the answer to it was lost, it is sent
-// again, and the script finds its own mark: without it, our own success would read
-// as somebody else's, and a token that was saved would be thrown away.
+// again, and the script finds its mark: without it, our own success would read as
+// somebody else's, and a token that was saved would be thrown away. The script knows
+// the marks of the last writes. Where it does not find ours after an answer was lost,
+// many others may have written since, and a conflict would be more than we know.
 func (s *Store) Put(ctx context.Context, r store.Record) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	r = r.Clone() // the write may outlive this call
+	r, mark, lost := r.Clone(), newMark(), false // the write may outlive this call
 	_, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (struct{}, error) {
-		return struct{}{}, s.put(ctx, c, r)
+		err := s.put(ctx, c, r, mark)
+		if lost && errors.Is(err, store.ErrConflict) {
+			err = errUnknown
+		}
+		lost = lost || unsure(err)
+		return struct{}{}, err
 	})
 	return err
 }
 
-func (s *Store) put(ctx context.Context, c redis.UniversalClient, r store.Record) error {
+func (s *Store) put(ctx context.Context, c redis.UniversalClient, r store.Record, mark string) error {
 	// The index first: what List finds without a record it skips, but a record
 	// that the index does not know would never be found again.
 	if err := s.announce(ctx, c, r); err != nil {
@@ -123,7 +134,7 @@ func (s *Store) put(ctx context.Context, c redis.UniversalClient, r store.Record
 		expires = strconv.FormatInt(r.Expires.UnixMilli(), 10)
 	}
 	answer, err := putScript.Run(ctx, c, []string{s.recordKey(r.Key)}, s.clock(),
-		strconv.FormatUint(r.Version-1, 10), strconv.FormatUint(r.Version, 10), rand.Text(),
+		mark, strconv.FormatUint(r.Version-1, 10), strconv.FormatUint(r.Version, 10),
 		r.Value, expires, packTerms(r.Index), s.channel, r.Key).StringSlice()
 	if err != nil {
 		return err
@@ -151,21 +162,32 @@ func (s *Store) Delete(ctx context.Context, key string, version uint64) error {
 	if err := store.CheckKey(key); err != nil {
 		return err
 	}
+	d := &deletion{key: key, version: version, mark: newMark()}
 	_, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (struct{}, error) {
-		return struct{}{}, s.remove(ctx, c, key, version)
+		return struct{}{}, s.remove(ctx, c, d)
 	})
 	return err
 }
 
-func (s *Store) remove(ctx context.Context, c redis.UniversalClient, key string, version uint64) error {
-	f, err := s.record(key, s.fetch(ctx, c, key))
-	if err != nil {
-		return err
+type deletion struct {
+	key     string
+	version uint64
+	mark    string
+	read    *found // once it is
+}
+
+func (s *Store) remove(ctx context.Context, c redis.UniversalClient, d *deletion) error {
+	if d.read == nil {
+		f, err := s.record(d.key, s.fetch(ctx, c, d.key))
+		if err != nil {
+			return err
+		}
+		d.read = &f
 	}
-	if f.Version != version {
+	if d.read.Version != d.version {
 		return store.ErrConflict
 	}
-	answer, err := deleteScript.Run(ctx, c, []string{s.recordKey(key)}, s.clock(), f.token, s.channel, key).Int()
+	answer, err := deleteScript.Run(ctx, c, []string{s.recordKey(d.key)}, s.clock(), d.mark, d.read.mark, s.channel, d.key).Int()
 	switch {
 	case err != nil:
 		return err
@@ -174,7 +196,7 @@ func (s *Store) remove(ctx context.Context, c redis.UniversalClient, key string,
 	case answer == deleteOther:
 		return store.ErrConflict
 	}
-	s.tidy(ctx, c, pairs(f.Index, key))
+	s.tidy(ctx, c, pairs(d.read.Index, d.key))
 	return nil
 }
 

@@ -141,10 +141,6 @@ func (s *Store) open() (redis.UniversalClient, time.Duration, error) {
 // as errors of the calls.
 var quiet = sync.OnceFunc(logging.Disable)
 
-// retries are few, since a call has Timeout for all of them: enough for a connection
-// that the server had closed, and for the moment in which a cluster moves a slot.
-const retries = 2
-
 func (cfg Config) options() *redis.UniversalOptions {
 	quiet()
 	return &redis.UniversalOptions{
@@ -152,21 +148,30 @@ func (cfg Config) options() *redis.UniversalOptions {
 		MasterName: cfg.Master, SentinelUsername: cfg.SentinelUsername, SentinelPassword: cfg.SentinelPassword,
 		IsClusterMode: cfg.Cluster, TLSConfig: cfg.TLS, PoolSize: cfg.PoolSize,
 		DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, PoolTimeout: cfg.Timeout,
-		ContextTimeoutEnabled: true, MaxRetries: retries, DialerRetries: 1,
+		// Retries are ours, see do: go-redis' own say nothing of a command that was
+		// sent twice. Only in a cluster it goes from node to node by itself.
+		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
 		// Plain RESP2 without greetings: old servers and look-alikes know it.
 		Protocol: 2, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
 
-// do runs work with the client. Work has a time of its own: a caller who hangs up
-// stops waiting, but does not leave a write half done.
+// retries are few, since a call has Timeout for all of them: enough for connections
+// that the server had closed, and for the moment of a failover.
+const (
+	retries    = 3
+	retryPause = 5 * time.Millisecond
+)
+
+// do runs work with the client, again where a connection broke. Work has a time of
+// its own: a caller who hangs up stops waiting, but does not leave a write half done.
 func do[T any](ctx context.Context, s *Store, work func(context.Context, redis.UniversalClient) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, fmt.Errorf("using the store: %w", err)
 	}
-	client, limit, err := s.open()
+	_, limit, err := s.open()
 	if err != nil {
 		return none, err
 	}
@@ -178,14 +183,35 @@ func do[T any](ctx context.Context, s *Store, work func(context.Context, redis.U
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
-		value, err := work(ctx, client)
-		done <- result{value, err}
+		var r result
+		for try := 0; ; try++ {
+			var client redis.UniversalClient
+			if client, _, r.err = s.open(); r.err == nil { // another one, perhaps, after Use
+				r.value, r.err = work(ctx, client)
+			}
+			if try == retries || !passing(r.err) || !pause(ctx, retryPause<<(2*try)) {
+				break
+			}
+		}
+		done <- r
 	}()
 	select {
 	case r := <-done:
 		return r.value, s.told(r.err, limit)
 	case <-ctx.Done():
 		return none, fmt.Errorf("waiting for the store: %w", ctx.Err())
+	}
+}
+
+// pause waits, and reports whether there is time left.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

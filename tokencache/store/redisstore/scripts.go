@@ -3,7 +3,11 @@
 
 package redisstore
 
-import "github.com/redis/go-redis/v9"
+import (
+	"crypto/rand"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // Each script has one key, or two in one slot, and changes nothing when it is run a
 // second time with the same arguments. Versions are compared as texts, because Lua's
@@ -18,31 +22,51 @@ if not now then
 end
 `
 
+// marks are those of the last writes, the newest first. A write that is sent again
+// finds its own among them although somebody else has written meanwhile, or deleted:
+// then the hash holds nothing else for a minute. Without this it would read as a
+// conflict, though it was done, or bring back what was deleted.
+const marks = `
+local function marked(before)
+	return string.sub(ARGV[2] .. (before or ''), 1, 12 * 32)
+end
+local function bury(before)
+	redis.call('DEL', KEYS[1])
+	redis.call('HSET', KEYS[1], 't', marked(before))
+	redis.call('PEXPIRE', KEYS[1], 60000)
+end
+`
+
+// markSize is the length of one; the scripts know it.
+const markSize = 12
+
+func newMark() string { return rand.Text()[:markSize] }
+
 // The change is told from within the script: told by the gateway afterwards, it
 // would be lost with a gateway that dies in between. pcall, because an ACL that
 // forbids it must not make a write look as if it had failed.
 //
-//	ARGV: now, version before, version, mark, value, expires, terms, channel, name
+//	ARGV: now, mark, version before, version, value, expires, terms, channel, name
 //	gives {1, the terms before} or {0, the terms that stand}
-var putScript = redis.NewScript(withClock + `
+var putScript = redis.NewScript(withClock + marks + `
 local is = redis.call('HMGET', KEYS[1], 'v', 'e', 't', 'x')
 local terms = is[4] or ''
 local past = is[1] and (is[2] or '') ~= '' and tonumber(is[2]) <= now
-if is[1] and not past and is[3] == ARGV[4] then
+if is[3] and string.find(is[3], ARGV[2], 1, true) then
 	return {'1', ''}
 end
 local stands = '0'
 if is[1] and not past then
 	stands = is[1]
 end
-if stands ~= ARGV[2] then
+if stands ~= ARGV[3] then
 	return {'0', past and '' or terms}
 end
 local expires = tonumber(ARGV[6])
 if expires and expires <= now then
-	redis.call('DEL', KEYS[1])
+	bury(is[3])
 else
-	redis.call('HSET', KEYS[1], 'v', ARGV[3], 't', ARGV[4], 'd', ARGV[5], 'e', ARGV[6], 'x', ARGV[7])
+	redis.call('HSET', KEYS[1], 'v', ARGV[4], 't', marked(is[3]), 'd', ARGV[5], 'e', ARGV[6], 'x', ARGV[7])
 	if expires and expires < 1e15 then
 		redis.call('PEXPIREAT', KEYS[1], ARGV[6])
 	else
@@ -58,17 +82,20 @@ const (
 	deleteOther  = 2
 )
 
-// ARGV: now, mark of the record, channel, name
-var deleteScript = redis.NewScript(withClock + `
+// ARGV: now, mark, mark of the record, channel, name
+var deleteScript = redis.NewScript(withClock + marks + `
 local is = redis.call('HMGET', KEYS[1], 'v', 'e', 't')
+if is[3] and string.find(is[3], ARGV[2], 1, true) then
+	return 1
+end
 if not is[1] or ((is[2] or '') ~= '' and tonumber(is[2]) <= now) then
 	return 0
 end
-if is[3] ~= ARGV[2] then
+if string.sub(is[3] or '', 1, 12) ~= ARGV[3] then
 	return 2
 end
-redis.call('DEL', KEYS[1])
-redis.pcall('PUBLISH', ARGV[3], ARGV[4])
+bury(is[3])
+redis.pcall('PUBLISH', ARGV[4], ARGV[5])
 return 1
 `)
 
