@@ -29,6 +29,7 @@ func init() {
 	caddy.RegisterModule(ConnectHandler{})
 	caddy.RegisterModule(FileStore{})
 	caddy.RegisterModule(MemoryStore{})
+	caddy.RegisterModule(RedisStore{})
 	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)
@@ -129,14 +130,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.provisionToolkits(ctx)
 }
 
-// Start opens the store and, if there is none, makes the key file.
+// Start opens the store and, if there is none, makes the key file. A store that is a
+// server of its own may be away: a gateway that does not start because of that would
+// not be there when it is back.
 func (a *App) Start() error {
 	e, err := a.use()
 	if err != nil {
 		return err
 	}
 	defer a.leave()
-	if err := e.probe(); err != nil {
+	e.state.update(a.opener)
+	if err := a.probe(e); err != nil {
 		return fmt.Errorf("toolgate: %w", err)
 	}
 	if file, ok := a.auditTo.(*audit.File); ok {

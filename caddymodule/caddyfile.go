@@ -21,7 +21,7 @@ import (
 //	toolgate {
 //		public_url           <url>
 //		verify_user          none
-//		store                file [<path>] | memory
+//		store                file [<path>] | redis { … } | memory
 //		encryption_key       <placeholder>
 //		audit                <file> | stderr | discard
 //		link_life            <duration>
@@ -75,7 +75,7 @@ func (a *App) options() options {
 	return options{
 		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", checked(text(&a.PublicURL), &a.PublicURL, func() error { _, err := a.checkPublicURL(); return err })},
 		"verify_user":          {"verify_user none", oneOf(&a.VerifyUser, "none")},
-		"store":                {"store file [<path>] or store memory", a.parseStore},
+		"store":                {"store file [<path>], store redis { … } or store memory", a.parseStore},
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
 		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},
 		"link_life":            {"link_life <duration>, such as link_life 15m", duration(&a.LinkLife)},

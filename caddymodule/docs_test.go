@@ -54,9 +54,13 @@ func TestEveryOptionHasAComment(t *testing.T) {
 
 // The tables of options in the code are what the Caddyfile knows.
 func TestEveryCaddyfileOptionIsDocumented(t *testing.T) {
-	source, err := os.ReadFile("caddyfile.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, file := range []string{"caddyfile.go", "redis.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
 	docs, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {

@@ -38,13 +38,17 @@ type pool struct {
 type state struct {
 	key    string
 	store  store.Store
-	users  int           // pool.mu
-	ending bool          // pool.mu: nobody new may have it
-	closed chan struct{} // closed when the store is
+	users  int             // pool.mu
+	ending bool            // pool.mu: nobody new may have it
+	closed chan struct{}   // closed when the store is
+	watch  context.Context // until the store is closed
+	end    context.CancelFunc
 
-	mu     sync.Mutex
-	caches map[string]*cache // by the ids of the keys: a changed key is another reading
-	random *seal.Ring        // for a store that forgets
+	mu       sync.Mutex
+	caches   map[string]*cache // by the ids of the keys: a changed key is another reading
+	random   *seal.Ring        // for a store that forgets
+	settings string            // of a store that is a server of its own
+	deaf     bool              // the store does not tell of changes
 }
 
 // take gives the opener's state to one more user. Where the last one's is being
@@ -67,6 +71,10 @@ func (p *pool) take(opener StoreOpener) (*state, error) {
 		return nil, err
 	}
 	s := &state{key: key, store: st, users: 1, closed: make(chan struct{}), caches: map[string]*cache{}}
+	s.watch, s.end = context.WithCancel(context.Background())
+	if shared, ok := opener.(SharedStoreOpener); ok {
+		s.settings = shared.Settings()
+	}
 	p.open[key] = s
 	return s, nil
 }
@@ -113,6 +121,21 @@ type cache struct {
 	tokens *tokencache.Cache
 }
 
+// update goes on with the settings of a configuration that starts, such as a new
+// password, if they are others: the store itself outlives the change.
+func (s *state) update(opener StoreOpener) {
+	shared, ok := opener.(SharedStoreOpener)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if settings := shared.Settings(); settings != s.settings {
+		shared.UpdateStore(s.store)
+		s.settings = settings
+	}
+}
+
 // cacheFor gives the cache for a key ring.
 func (s *state) cacheFor(ring *seal.Ring) *cache {
 	s.mu.Lock()
@@ -121,8 +144,12 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 	c := s.caches[id]
 	if c == nil {
 		v := vault.New(s.store, ring)
+		if v.Shared() {
+			v.CheckFirst() // it may be away now
+		}
 		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v})}
 		s.caches[id] = c
+		go func() { _ = c.tokens.Watch(s.watch, s.logNews) }()
 	}
 	return c
 }
@@ -178,7 +205,26 @@ func (s *state) shut() {
 	case <-settled:
 	case <-timer.C:
 	}
+	s.end()
 	if err := s.store.Close(); err != nil {
 		caddy.Log().Named("toolgate").Error("closing the store", zap.Error(err))
+	}
+}
+
+// logNews says when the store ceases to tell of other gateways' changes, and when it
+// does again; not each attempt in between.
+func (s *state) logNews(n vault.News) {
+	s.mu.Lock()
+	before := s.deaf
+	s.deaf = n.Kind == store.Deaf
+	now := s.deaf
+	s.mu.Unlock()
+	log := caddy.Log().Named("toolgate")
+	switch {
+	case now && !before:
+		log.Warn("the store does not tell of changes by other gateways; connections in memory are read again from time to time",
+			zap.Duration("every", tokencache.DeafTrust), zap.Error(n.Err))
+	case before && !now:
+		log.Info("the store tells of changes by other gateways again")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -29,6 +30,19 @@ type StoreOpener interface {
 	// KeyFile is where a key is kept when the operator configures none; "" where
 	// the operator has to.
 	KeyFile() string
+}
+
+// SharedStoreOpener is what a StoreOpener implements besides whose store is a server
+// that several gateways use. It may be away, also when the gateway starts.
+type SharedStoreOpener interface {
+	StoreOpener
+	// Settings tells settings of one place from others of it.
+	Settings() string
+	// UpdateStore hands these settings to the store, which is open already.
+	UpdateStore(store.Store)
+	// StaleLimit is for how long what was read is used while the store is away.
+	// Zero: as long as an access token lives; less: not at all.
+	StaleLimit() time.Duration
 }
 
 // FileStore keeps connections in one file of this machine. Only one process can
@@ -128,7 +142,7 @@ func storeNames() []string {
 // parseStore reads `store <name> …` into the app's raw module.
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("store takes a name: file or memory")
+		return d.Err("store takes a name: file, redis or memory")
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule(storeNamespace + "." + name); err != nil {

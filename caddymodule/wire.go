@@ -25,6 +25,7 @@ import (
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -97,11 +98,15 @@ func (a *App) build(ring *seal.Ring) *engine {
 	cache := a.state.cacheFor(ring)
 	client := &oauth.Client{Transport: a.tokenTransport()}
 	record := audit.NewWriter(a.auditTo)
+	credentials := cache.tokens.Source(client, a.logToken)
+	if shared, ok := a.opener.(SharedStoreOpener); ok {
+		credentials.MaxStale = shared.StaleLimit()
+	}
 	e := &engine{state: a.state, cache: cache}
 	e.gateway = gateway.New(gateway.Config{
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
-		Credentials:        cache.tokens.Source(client, a.logToken),
+		Credentials:        credentials,
 		Links:              links{e},
 		Audit:              record,
 		AuthRequiredStatus: a.AuthRequiredStatus,
@@ -165,11 +170,17 @@ func (a *App) keyNotLost(keyFile string) error {
 	return nil
 }
 
-// probe opens the store, so that a start fails at once and with a reason.
-func (e *engine) probe() error {
+// probe opens the store, so that a start fails at once and with a reason. One that is
+// a server of its own may be away; then the keys are checked by the first call.
+func (a *App) probe(e *engine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return e.cache.vault.Check(ctx)
+	err := e.cache.vault.Check(ctx)
+	if _, shared := a.opener.(SharedStoreOpener); shared && errors.Is(err, store.ErrUnavailable) {
+		a.log.Warn("the store is away; calls that need it get 503 until it is back", zap.Error(err))
+		return nil
+	}
+	return err
 }
 
 // links lets the gateway ask the connect service for links.

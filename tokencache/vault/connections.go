@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -49,6 +51,21 @@ func (v *Vault) Remove(ctx context.Context, c connection.Connection) error {
 
 func connectionName(k connection.Key) string {
 	return Name("connection", k.Tenant, k.User, k.Toolkit, k.Account)
+}
+
+// connectionKey is the reverse of connectionName.
+func connectionKey(name string) (connection.Key, bool) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 5 || parts[0] != "connection" {
+		return connection.Key{}, false
+	}
+	for i := range parts {
+		var err error
+		if parts[i], err = url.PathUnescape(parts[i]); err != nil {
+			return connection.Key{}, false
+		}
+	}
+	return connection.Key{Tenant: parts[1], User: parts[2], Toolkit: parts[3], Account: parts[4]}, true
 }
 
 // sealed is a connection's form on disk, version 1. Fields may be added; a change

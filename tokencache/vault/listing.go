@@ -6,8 +6,6 @@ package vault
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"strings"
 
 	"github.com/toolgate/toolgate/connection"
 )
@@ -39,20 +37,4 @@ func (v *Vault) OfToolkit(ctx context.Context, toolkit, next string, limit int) 
 		after = records[len(records)-1].Key
 	}
 	return found, after, nil
-}
-
-// connectionKey turns connectionName back.
-func connectionKey(name string) (connection.Key, bool) {
-	parts := strings.Split(name, "/")
-	if len(parts) != 5 || parts[0] != "connection" {
-		return connection.Key{}, false
-	}
-	for i, p := range parts {
-		plain, err := url.PathUnescape(p)
-		if err != nil {
-			return connection.Key{}, false
-		}
-		parts[i] = plain
-	}
-	return connection.Key{Tenant: parts[1], User: parts[2], Toolkit: parts[3], Account: parts[4]}, true
 }

@@ -128,6 +128,9 @@ func (v *Vault) Check(ctx context.Context) error {
 	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
 		return fmt.Errorf("the store was sealed with the encryption key %s, which is not among those that are configured: %w", missing.ID, err)
 	}
+	if err == nil {
+		v.unchecked.Store(false)
+	}
 	return err
 }
 
@@ -140,9 +143,5 @@ func (v *Vault) checked(ctx context.Context) error {
 	if !v.unchecked.Load() {
 		return nil
 	}
-	err := v.Check(ctx)
-	if err == nil {
-		v.unchecked.Store(false)
-	}
-	return err
+	return v.Check(ctx)
 }

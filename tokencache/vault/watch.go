@@ -5,8 +5,6 @@ package vault
 
 import (
 	"context"
-	"net/url"
-	"strings"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -40,19 +38,4 @@ func (v *Vault) Watch(ctx context.Context, tell func(News)) error {
 			tell(News{Kind: n.Kind, Key: key})
 		}
 	})
-}
-
-// connectionKey is the reverse of connectionName.
-func connectionKey(name string) (connection.Key, bool) {
-	parts := strings.Split(name, "/")
-	if len(parts) != 5 || parts[0] != "connection" {
-		return connection.Key{}, false
-	}
-	for i := range parts {
-		var err error
-		if parts[i], err = url.PathUnescape(parts[i]); err != nil {
-			return connection.Key{}, false
-		}
-	}
-	return connection.Key{Tenant: parts[1], User: parts[2], Toolkit: parts[3], Account: parts[4]}, true
 }
