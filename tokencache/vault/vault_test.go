@@ -276,3 +276,54 @@ func TestAnotherStoresKeyIsNoticedBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("with the store away: %v", err)
 	}
 }
+
+func TestAStoreThatWasAwayIsCheckedBeforeAnythingIsDone(t *testing.T) {
+	s := memstore.New(nil)
+	if err := vault.New(s, ring(t, oneKey)).Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wrong := vault.New(s, ring(t, otherKey))
+	wrong.CheckFirst()
+	if _, err := wrong.Save(t.Context(), full()); err == nil {
+		t.Error("a record was sealed with the wrong key")
+	}
+	right := vault.New(s, ring(t, oneKey))
+	right.CheckFirst()
+	if _, err := right.Load(t.Context(), alice); !errors.Is(err, connection.ErrNotConnected) {
+		t.Errorf("%v", err)
+	}
+}
+
+// told is a store that tells of its changes as they are made.
+type told struct {
+	*memstore.Store
+	tell func(store.News)
+}
+
+func (s *told) Watch(_ context.Context, tell func(store.News)) error {
+	s.tell = tell
+	return nil
+}
+
+func TestChangesOfConnectionsAreToldByTheirKeys(t *testing.T) {
+	s := &told{Store: memstore.New(nil)}
+	v := vault.New(s, ring(t, oneKey))
+	if !v.Shared() || vault.New(s.Store, ring(t, oneKey)).Shared() {
+		t.Error("which store is shared?")
+	}
+	var heard []vault.News
+	if err := v.Watch(t.Context(), func(n vault.News) { heard = append(heard, n) }); err != nil {
+		t.Fatal(err)
+	}
+	odd := connection.Key{Tenant: "a/b", User: "%2F ü\x00", Toolkit: "", Account: "x/y"}
+	for _, name := range []string{
+		vault.Name("connection", odd.Tenant, odd.User, odd.Toolkit, odd.Account), "canary", vault.Name("link", "a", "b", "c", "d"),
+		"connection/a/b", "connection/%zz/b/c/d",
+	} {
+		s.tell(store.News{Kind: store.Changed, Key: name})
+	}
+	s.tell(store.News{Kind: store.Deaf})
+	if len(heard) != 2 || heard[0].Key != odd || heard[1].Kind != store.Deaf {
+		t.Errorf("%+v", heard)
+	}
+}
