@@ -38,9 +38,12 @@ import (
 //			host         <alias> <url>
 //			header       <name> <value>
 //			redirect_hosts <pattern>...
-//			client_id     <text>              # these three, or all of oauth2
-//			client_secret <placeholder>
-//			scopes        <scope>...
+//			client_id      <text>              # these six, or all of oauth2
+//			client_secret  <placeholder>
+//			scopes         <scope>...
+//			auto_refresh   on | off
+//			refresh_buffer <duration>
+//			token_lifetime <duration>
 //			oauth2 { … }
 //			api_key [<placeholder>] [{ … }]
 //			basic <user> <placeholder>
@@ -164,6 +167,9 @@ func (t *Toolkit) options() options {
 		"client_id":      {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},
 		"client_secret":  {"client_secret {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return placeholder(&o.ClientSecret) })},
 		"scopes":         {"scopes <scope>...", into(&t.OAuth2, func(o *OAuth2) parser { return texts(&o.Scopes) })},
+		"auto_refresh":   {"auto_refresh on or auto_refresh off", into(&t.OAuth2, func(o *OAuth2) parser { return onOff(&o.AutoRefresh) })},
+		"refresh_buffer": {"refresh_buffer <duration>, such as refresh_buffer 5m", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.RefreshBuffer) })},
+		"token_lifetime": {"token_lifetime <duration>, such as token_lifetime 12h", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.TokenLifetime) })},
 		"oauth2":         {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
 		"api_key":        {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
 		"basic":          {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
@@ -174,25 +180,6 @@ func (t *Toolkit) options() options {
 		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},
 		"transport":      {"transport http { … }", t.parseTransport},
 	}
-}
-
-func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return errUsage
-	}
-	return parseBlock(d, "oauth2", options{
-		"issuer":           {"issuer <url>", text(&o.Issuer)},
-		"authorize_url":    {"authorize_url <url>", text(&o.AuthorizeURL)},
-		"token_url":        {"token_url <url>", text(&o.TokenURL)},
-		"revoke_url":       {"revoke_url <url>", text(&o.RevokeURL)},
-		"auth_style":       {"auth_style basic, body or none", oneOf(&o.AuthStyle, "basic", "body", "none")},
-		"client_id":        {"client_id {env.NAME}", text(&o.ClientID)},
-		"client_secret":    {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
-		"scopes":           {"scopes <scope>...", texts(&o.Scopes)},
-		"scope_separator":  {"scope_separator <text>", text(&o.ScopeSeparator)},
-		"authorize_param*": {"authorize_param <name> <value>", pair(&o.AuthorizeParams)},
-		"refresh_buffer":   {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
-	})
 }
 
 func (k *APIKey) parse(d *caddyfile.Dispenser) error {
@@ -206,19 +193,11 @@ func (k *APIKey) parse(d *caddyfile.Dispenser) error {
 		}
 		k.Key = args[0]
 	}
-	var prefix string
-	var prefixSet bool
 	err := parseBlock(d, "api_key", options{
 		"header": {"header <name>", text(&k.Header)},
 		"query":  {"query <name>", text(&k.Query)},
-		"prefix": {`prefix <text>, such as prefix "Key "`, func(d *caddyfile.Dispenser) error {
-			prefixSet = true
-			return text(&prefix)(d)
-		}},
+		"prefix": {`prefix <text>, such as prefix "Key "`, optionalText(&k.Prefix)},
 	})
-	if prefixSet {
-		k.Prefix = &prefix
-	}
 	if err == nil && k.Header != "" && k.Query != "" {
 		return d.Err("api_key goes into a header or into a query parameter, not both")
 	}

@@ -102,6 +102,14 @@ func text(to *string) parser {
 	}
 }
 
+// optionalText reads a text where an empty one is not the same as none.
+func optionalText(to **string) parser {
+	return func(d *caddyfile.Dispenser) error {
+		*to = new(string)
+		return text(*to)(d)
+	}
+}
+
 func texts(to *[]string) parser {
 	return func(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
@@ -216,6 +224,19 @@ func flag(to *bool) parser {
 			return errUsage
 		}
 		*to = true
+		return nil
+	}
+}
+
+// onOff reads a setting that is not said until it is written.
+func onOff(to **bool) parser {
+	return func(d *caddyfile.Dispenser) error {
+		var written string
+		if err := oneOf(&written, "on", "off")(d); err != nil {
+			return err
+		}
+		on := written == "on"
+		*to = &on
 		return nil
 	}
 }

@@ -81,45 +81,6 @@ type Toolkit struct {
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 }
 
-// OAuth2 is the operator's client at the provider.
-type OAuth2 struct {
-	// The client id that the provider gave, best as a placeholder.
-	ClientID string `json:"client_id,omitempty"`
-
-	// The client secret, as a placeholder.
-	ClientSecret string `json:"client_secret,omitempty"`
-
-	// The scopes to ask users for.
-	Scopes []string `json:"scopes,omitempty"`
-
-	// The authorization server's issuer. It is compared with the `iss` that comes
-	// back (RFC 9207), where the provider sends one.
-	Issuer string `json:"issuer,omitempty"`
-
-	// Where users sign in and consent. Default: the catalogue's.
-	AuthorizeURL string `json:"authorize_url,omitempty"`
-
-	// Where codes and refresh tokens are exchanged. Default: the catalogue's.
-	TokenURL string `json:"token_url,omitempty"`
-
-	// Where tokens are revoked (RFC 7009). Default: the catalogue's or none.
-	RevokeURL string `json:"revoke_url,omitempty"`
-
-	// How the client proves itself at the token endpoint: `basic`, `body` or, for
-	// a client without a secret, `none`. Default: the catalogue's, or `basic`.
-	AuthStyle string `json:"auth_style,omitempty"`
-
-	// What joins scopes in the authorize URL. Default: the catalogue's, or a space.
-	ScopeSeparator string `json:"scope_separator,omitempty"`
-
-	// Parameters to add to the authorize URL, such as `access_type offline`.
-	AuthorizeParams map[string]string `json:"authorize_params,omitempty"`
-
-	// How long before its end a token is renewed. Default: the smaller of 5
-	// minutes and a tenth to a fifth of its life.
-	RefreshBuffer caddy.Duration `json:"refresh_buffer,omitempty"`
-}
-
 // APIKey is a key in a header or a query parameter.
 type APIKey struct {
 	// The key, as a placeholder.
@@ -213,7 +174,7 @@ func (t *Toolkit) check(id string) error {
 		addresses = append(addresses, address)
 	}
 	if o := t.OAuth2; o != nil {
-		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RevokeURL)
+		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.RevokeURL)
 	}
 	if slices.ContainsFunc(addresses, func(s string) bool { return strings.Contains(s, "{") }) {
 		return nil
@@ -234,7 +195,7 @@ func (a *App) warnOfPlainHTTP(tk *toolkit.Toolkit) {
 		addresses = append(addresses, u.String())
 	}
 	if tk.OAuth != nil {
-		addresses = append(addresses, tk.OAuth.TokenURL, tk.OAuth.RevokeURL)
+		addresses = append(addresses, tk.OAuth.TokenURL, tk.OAuth.RefreshURL, tk.OAuth.RevokeURL)
 	}
 	for _, address := range addresses {
 		if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
@@ -327,17 +288,6 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 		d.Auth.Kind = toolkit.NoAuth
 	}
 	return d
-}
-
-func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
-	d.Auth.Kind = toolkit.OAuth
-	d.OAuth = toolkit.OAuthDefinition{
-		Issuer: s.plain("issuer", o.Issuer), AuthorizeURL: s.plain("authorize_url", o.AuthorizeURL),
-		TokenURL: s.plain("token_url", o.TokenURL), RevokeURL: s.plain("revoke_url", o.RevokeURL),
-		AuthStyle: toolkit.AuthStyle(o.AuthStyle), ScopeSeparator: o.ScopeSeparator, AuthorizeParams: o.AuthorizeParams,
-		ClientID: s.plain("client_id", o.ClientID), ClientSecret: s.secret("client_secret", o.ClientSecret),
-		Scopes: o.Scopes, RefreshBuffer: time.Duration(o.RefreshBuffer),
-	}
 }
 
 // gatewayEndpoints are the toolkits as the gateway wants them.

@@ -55,23 +55,6 @@ type AuthDefinition struct {
 	Password secret.String `json:"-"`
 }
 
-// OAuthDefinition is the provider's part of an OAuth client and, from the
-// configuration, the operator's.
-type OAuthDefinition struct {
-	Issuer          string            `json:"issuer,omitempty"`
-	AuthorizeURL    string            `json:"authorize_url,omitempty"`
-	TokenURL        string            `json:"token_url,omitempty"`
-	RevokeURL       string            `json:"revoke_url,omitempty"`
-	AuthStyle       AuthStyle         `json:"auth_style,omitempty"`
-	ScopeSeparator  string            `json:"scope_separator,omitempty"`
-	AuthorizeParams map[string]string `json:"authorize_params,omitempty"`
-
-	ClientID      string        `json:"-"`
-	ClientSecret  secret.String `json:"-"`
-	Scopes        []string      `json:"-"`
-	RefreshBuffer time.Duration `json:"-"`
-}
-
 // Over gives d with everything that over says in its place.
 func (d Definition) Over(over Definition) Definition {
 	d.ID = cmp.Or(over.ID, d.ID)
@@ -102,17 +85,6 @@ func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
 	a.Prefix = cmp.Or(over.Prefix, a.Prefix)
 	a.Key, a.Username, a.Password = over.Key, over.Username, over.Password
 	return a
-}
-
-func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
-	over.Issuer = cmp.Or(over.Issuer, o.Issuer)
-	over.AuthorizeURL = cmp.Or(over.AuthorizeURL, o.AuthorizeURL)
-	over.TokenURL = cmp.Or(over.TokenURL, o.TokenURL)
-	over.RevokeURL = cmp.Or(over.RevokeURL, o.RevokeURL)
-	over.AuthStyle = cmp.Or(over.AuthStyle, o.AuthStyle)
-	over.ScopeSeparator = cmp.Or(over.ScopeSeparator, o.ScopeSeparator)
-	over.AuthorizeParams = merged(o.AuthorizeParams, over.AuthorizeParams)
-	return over
 }
 
 func canonical(headers map[string]string) map[string]string {
@@ -176,15 +148,8 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 // checkHeaders refuses here what net/http would refuse on each call, and what
 // belongs to the credential or to the gateway.
 func (d Definition) checkHeaders() error {
-	for name, value := range d.Headers {
-		switch {
-		case !validHeader(name):
-			return fmt.Errorf("%q is not the name of a header", name)
-		case !validValue(value):
-			return fmt.Errorf("header %s: a value without control characters, please", name)
-		case slices.Contains(ownHeaders, textproto.CanonicalMIMEHeaderKey(name)):
-			return fmt.Errorf("header %s cannot be set here; a credential goes into api_key, basic or oauth2", name)
-		}
+	if err := checkHeaderMap(d.Headers, ownHeaders); err != nil {
+		return err
 	}
 	a := d.Auth
 	switch {
@@ -194,6 +159,20 @@ func (d Definition) checkHeaders() error {
 		return fmt.Errorf("%q is not the name of a header", a.Header)
 	case a.Prefix != nil && !validValue(*a.Prefix):
 		return errors.New("a prefix without control characters, please")
+	}
+	return nil
+}
+
+func checkHeaderMap(headers map[string]string, own []string) error {
+	for name, value := range headers {
+		switch {
+		case !validHeader(name):
+			return fmt.Errorf("%q is not the name of a header", name)
+		case !validValue(value):
+			return fmt.Errorf("header %s: a value without control characters, please", name)
+		case slices.Contains(own, textproto.CanonicalMIMEHeaderKey(name)):
+			return fmt.Errorf("header %s cannot be set here; a credential goes into api_key, basic or oauth2", name)
+		}
 	}
 	return nil
 }
@@ -248,38 +227,6 @@ func (d Definition) auth(t *Toolkit) error {
 	}
 }
 
-func (d Definition) oauth(t *Toolkit) error {
-	o := d.OAuth
-	for _, e := range []struct {
-		name, text string
-		required   bool
-	}{{"authorize_url", o.AuthorizeURL, true}, {"token_url", o.TokenURL, true}, {"revoke_url", o.RevokeURL, false}} {
-		if e.text == "" {
-			if e.required {
-				return fmt.Errorf("it needs %s in its oauth2 block", e.name)
-			}
-			continue
-		}
-		if _, err := parseEndpoint(e.name, e.text); err != nil {
-			return err
-		}
-	}
-	t.OAuth = &OAuth2{
-		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RevokeURL: o.RevokeURL,
-		AuthStyle: cmp.Or(o.AuthStyle, StyleBasic), ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes,
-		ScopeSeparator: cmp.Or(o.ScopeSeparator, " "), AuthorizeParams: o.AuthorizeParams, RefreshBuffer: o.RefreshBuffer,
-	}
-	switch t.OAuth.AuthStyle {
-	case StyleBasic, StyleBody:
-		t.require("client_secret", !o.ClientSecret.IsZero())
-	case StyleNone:
-	default:
-		return fmt.Errorf("%q is not an auth_style: basic, body, none", o.AuthStyle)
-	}
-	t.require("client_id", o.ClientID != "")
-	return nil
-}
-
 func (t *Toolkit) require(setting string, there bool) {
 	if !there {
 		t.Missing = append(t.Missing, setting)
@@ -316,7 +263,7 @@ func parseEndpoint(setting, text string) (*url.URL, error) {
 // Addresses are the hosts, without ports, of every address in d.
 func (d Definition) Addresses() []string {
 	var hosts []string
-	for _, text := range append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...) {
+	for _, text := range append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...) {
 		if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
 			hosts = append(hosts, u.Hostname())
 		}

@@ -75,39 +75,6 @@ type Auth struct {
 	Password secret.String
 }
 
-// OAuth2 is a client that is registered with a provider.
-type OAuth2 struct {
-	// Issuer is compared with the callback's iss (RFC 9207). "": not known.
-	Issuer       string
-	AuthorizeURL string
-	TokenURL     string
-	RevokeURL    string // "": the provider has none
-	// AuthStyle is how the client proves itself at the token endpoint.
-	AuthStyle    AuthStyle
-	ClientID     string
-	ClientSecret secret.String
-	Scopes       []string
-	// ScopeSeparator joins scopes in the authorize request; a space unless set.
-	ScopeSeparator string
-	// AuthorizeParams are added to the authorize URL, such as access_type=offline.
-	AuthorizeParams map[string]string
-	// RefreshBuffer is how long before the end of its life a token is renewed.
-	// Zero: the smaller of 5 minutes and a share of the lifetime.
-	RefreshBuffer time.Duration
-}
-
-// AuthStyle is how an OAuth client proves itself (RFC 6749 §2.3.1). It is always
-// explicit: trying one style after the other sends a code or a refresh token
-// twice, and providers that detect reuse then end the grant.
-type AuthStyle string
-
-// The styles.
-const (
-	StyleBasic AuthStyle = "basic" // HTTP Basic, id and secret form-encoded first
-	StyleBody  AuthStyle = "body"  // client_id and client_secret in the form
-	StyleNone  AuthStyle = "none"  // a public client: client_id in the form, no secret
-)
-
 // Identity is the call that tells which account was connected.
 type Identity struct {
 	Path  string // below BaseURL
@@ -126,14 +93,6 @@ func (t *Toolkit) Origins() []string {
 	}
 	slices.Sort(origins)
 	return slices.Compact(origins)
-}
-
-// Grantor names who grants: the issuer or, where none is known, the token endpoint.
-func (o *OAuth2) Grantor() string {
-	if o.Issuer != "" {
-		return o.Issuer
-	}
-	return o.TokenURL
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
