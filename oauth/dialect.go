@@ -3,6 +3,12 @@
 
 package oauth
 
+import (
+	"slices"
+
+	"github.com/toolgate/toolgate/toolkit"
+)
+
 // RFC 6749 §5.2 has six error codes; providers have many more. A code that stands
 // in neither table is the provider's no to the operator's client: wrongly taken for
 // one about the grant, it would send users to connect again for nothing.
@@ -33,4 +39,33 @@ var passing = map[string]bool{
 	"fatal_error":             true,
 	"service_unavailable":     true,
 	"request_timeout":         true,
+}
+
+// verdict tells what an answer's error codes mean.
+type verdict struct {
+	o       *toolkit.OAuth2
+	refresh bool // a refresh, and not the exchange of a code
+}
+
+// ends reports whether the code or the refresh token is no good any more. What a
+// provider's own list says is about refreshes: Atlassian's unauthorized_client is, of
+// a code, about the client.
+func (v verdict) ends(codes []string) bool {
+	return slices.ContainsFunc(codes, func(code string) bool {
+		return grantRefused[code] || v.refresh && listed(v.o.ReconnectErrors, code)
+	})
+}
+
+// passes reports whether the fault says nothing about the grant or the client.
+func (v verdict) passes(codes []string) bool {
+	return slices.ContainsFunc(codes, func(code string) bool { return passing[code] || listed(v.o.RetryErrors, code) })
+}
+
+func (v verdict) known(code string) bool {
+	return grantRefused[code] || passing[code] || listed(v.o.ReconnectErrors, code) || listed(v.o.RetryErrors, code)
+}
+
+// listed compares as codes are shown: Zoho's is "Access Denied".
+func listed(codes []string, code string) bool {
+	return slices.ContainsFunc(codes, func(c string) bool { return clean(c) == code })
 }

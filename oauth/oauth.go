@@ -32,9 +32,9 @@ type Grant struct {
 	Scopes       []string  // nil: as asked for (RFC 6749 §5.1)
 }
 
-// Client sends token requests. Its methods are safe for concurrent use. Each
-// call is exactly one HTTP request, whatever happens: codes and rotating refresh
-// tokens are good for one.
+// Client sends token requests. Its methods are safe for concurrent use. Each code and
+// each token is sent in exactly one HTTP request, whatever happens: codes and rotating
+// refresh tokens are good for one.
 type Client struct {
 	// Transport carries the requests. Nil: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -47,8 +47,8 @@ type Client struct {
 // NewVerifier makes a PKCE code verifier with 256 random bits (RFC 7636 §4.1).
 func NewVerifier() string { return oauth2.GenerateVerifier() }
 
-// AuthorizeURL is where the user's browser goes to consent. PKCE S256 always: a
-// provider that does not know it ignores it.
+// AuthorizeURL is where the user's browser goes to consent. PKCE S256, unless the
+// provider is known to refuse it: one that does not know it ignores it.
 func AuthorizeURL(o *toolkit.OAuth2, redirectURI, state, verifier string) (string, error) {
 	u, err := url.Parse(o.AuthorizeURL)
 	if err != nil {
@@ -59,16 +59,22 @@ func AuthorizeURL(o *toolkit.OAuth2, redirectURI, state, verifier string) (strin
 		q.Set(name, value)
 	}
 	q.Set("response_type", "code")
-	q.Set("client_id", o.ClientID)
+	q.Set(cmp.Or(o.ClientIDParam, "client_id"), o.ClientID)
 	q.Set("redirect_uri", redirectURI)
 	q.Set("state", state)
-	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(verifier))
-	q.Set("code_challenge_method", "S256")
+	if !o.NoPKCE {
+		q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(verifier))
+		q.Set("code_challenge_method", "S256")
+	}
 	if len(o.Scopes) > 0 {
-		q.Set("scope", strings.Join(o.Scopes, cmp.Or(o.ScopeSeparator, " ")))
+		q.Set(cmp.Or(o.ScopeParam, "scope"), scopeText(o))
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil
+}
+
+func scopeText(o *toolkit.OAuth2) string {
+	return strings.Join(o.Scopes, cmp.Or(o.ScopeSeparator, " "))
 }
 
 func (c *Client) now() time.Time {

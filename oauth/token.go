@@ -4,24 +4,18 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
-
-// maxAnswer is the largest token answer that is read, in bytes.
-const maxAnswer = 1 << 20
 
 // Refused: the provider's definite no. Sending the same again cannot help.
 type Refused struct {
@@ -29,6 +23,7 @@ type Refused struct {
 	// digits and _ -. Its error_description is not kept: it may quote anything.
 	Code   string
 	Status int
+	ended  bool // it is the grant, as the toolkit knows
 }
 
 // Error implements error.
@@ -38,7 +33,7 @@ func (e *Refused) Error() string {
 
 // Grant reports whether it is the grant that was refused: the code or the refresh
 // token is no good any more. Otherwise it is the client's registration.
-func (e *Refused) Grant() bool { return grantRefused[e.Code] }
+func (e *Refused) Grant() bool { return e.ended || grantRefused[e.Code] }
 
 // Unavailable: the provider gave no usable answer. The grant may well be fine.
 type Unavailable struct {
@@ -57,20 +52,51 @@ func (e *Unavailable) Unwrap() error { return e.cause }
 
 // Exchange turns an authorization code into tokens.
 func (c *Client) Exchange(ctx context.Context, o *toolkit.OAuth2, code, verifier, redirectURI string) (Grant, error) {
-	return c.grant(ctx, o, url.Values{
-		"grant_type":    {"authorization_code"},
-		"code":          {code},
-		"redirect_uri":  {redirectURI},
-		"code_verifier": {verifier},
+	params := withExtra(o.TokenParams, map[string]string{
+		"grant_type":   "authorization_code",
+		"code":         code,
+		"redirect_uri": redirectURI,
 	})
+	if !o.NoPKCE {
+		params["code_verifier"] = verifier
+	}
+	g, err := c.grant(ctx, o, request{address: o.TokenURL, params: params}, verdict{o: o})
+	if err == nil && o.RefreshWith == toolkit.WithAccessToken && !o.NoRefresh && shortLived(g) {
+		return c.prolonged(ctx, o, g), nil
+	}
+	return g, err
 }
 
-// Refresh turns a refresh token into new tokens.
-func (c *Client) Refresh(ctx context.Context, o *toolkit.OAuth2, refreshToken secret.String) (Grant, error) {
-	return c.grant(ctx, o, url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {refreshToken.Reveal()},
+// shortLived tells Facebook's tokens of an hour or two from those of 60 days.
+func shortLived(g Grant) bool {
+	return !g.ExpiresAt.IsZero() && g.ExpiresAt.Sub(g.IssuedAt) < 24*time.Hour
+}
+
+// prolonged trades an access token for one that lives long. At once, since one whose
+// time has passed is worth nothing, and nobody may call in that hour. Where that does
+// not work, there is still the first one.
+func (c *Client) prolonged(ctx context.Context, o *toolkit.OAuth2, g Grant) Grant {
+	longer, err := c.Refresh(ctx, o, g.AccessToken)
+	if err != nil {
+		return g
+	}
+	if longer.Scopes == nil {
+		longer.Scopes = g.Scopes
+	}
+	return longer
+}
+
+// Refresh turns a refresh token, or what this provider has in its place, into new tokens.
+func (c *Client) Refresh(ctx context.Context, o *toolkit.OAuth2, token secret.String) (Grant, error) {
+	params := withExtra(o.RefreshParams, map[string]string{
+		"grant_type": cmp.Or(o.RefreshGrantType, "refresh_token"),
+		cmp.Or(o.RefreshTokenParam, "refresh_token"): token.Reveal(),
 	})
+	if o.RefreshScope && len(o.Scopes) > 0 {
+		params["scope"] = scopeText(o)
+	}
+	address := cmp.Or(o.RefreshURL, o.TokenURL)
+	return c.grant(ctx, o, request{o.RefreshMethod, address, params}, verdict{o, true})
 }
 
 // Revoke ends a token at the provider (RFC 7009), where it has an endpoint for it.
@@ -78,35 +104,67 @@ func (c *Client) Revoke(ctx context.Context, o *toolkit.OAuth2, token secret.Str
 	if o.RevokeURL == "" {
 		return nil
 	}
-	status, _, _, err := c.post(ctx, o, o.RevokeURL, url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}})
-	if err == nil && status >= 300 {
-		err = fmt.Errorf("the revocation endpoint answered %d", status)
+	params := map[string]string{"token": token.Reveal(), "token_type_hint": hint}
+	res, err := c.send(ctx, o, request{address: o.RevokeURL, params: params})
+	if err == nil && res.status >= 300 {
+		err = fmt.Errorf("the revocation endpoint answered %d", res.status)
 	}
 	return err
 }
 
-func (c *Client) grant(ctx context.Context, o *toolkit.OAuth2, form url.Values) (Grant, error) {
-	status, header, text, err := c.post(ctx, o, o.TokenURL, form)
+// withExtra are params and those of extra that do not stand in there already: what
+// belongs to the protocol cannot be bent by data.
+func withExtra(extra, params map[string]string) map[string]string {
+	all := make(map[string]string, len(extra)+len(params)+3)
+	maps.Copy(all, extra)
+	maps.Copy(all, params)
+	return all
+}
+
+func (c *Client) grant(ctx context.Context, o *toolkit.OAuth2, r request, v verdict) (Grant, error) {
+	res, err := c.send(ctx, o, r)
 	if err != nil {
-		return Grant{}, &Unavailable{Unspent: neverLeft(err), cause: err}
+		away := &Unavailable{cause: err}
+		if failed, ok := errors.AsType[*sendError](err); ok {
+			away.Unspent = failed.unsent
+		}
+		return Grant{}, away
 	}
-	answer := parseAnswer(text)
-	code := answer.errorCode()
+	return v.read(res, c.now())
+}
+
+// read makes something of an endpoint's answer.
+func (v verdict) read(res response, now time.Time) (Grant, error) {
+	answer := parseAnswer(res.text, place{v.o.TokenPath, v.refresh})
+	codes := answer.errorCodes(v.known)
+	code := ""
+	if len(codes) > 0 {
+		code = codes[0]
+	}
+	ok := code == "" && res.status >= 200 && res.status < 300 && answer.AccessToken != ""
 	switch {
-	case code == "" && status >= 200 && status < 300 && answer.AccessToken != "" && !inHeader(string(answer.AccessToken)):
-		// Saved, it would fail every call, and nobody would be asked to connect.
+	case ok && !answer.usable():
 		return Grant{}, &Unavailable{cause: errors.New("an access token that cannot stand in a header")}
-	case code == "" && status >= 200 && status < 300 && answer.AccessToken != "":
-		return answer.grant(c.now()), nil
-	case status == http.StatusTooManyRequests || status >= 500 || passing[code]:
-		return Grant{}, &Unavailable{Unspent: unspent(status, code), RetryAfter: retryAfter(header, c.now()), cause: fmt.Errorf("HTTP %d %s", status, code)}
+	case ok:
+		return answer.grant(now, v.life(answer)), nil
+	case res.status == http.StatusTooManyRequests || res.status >= 500 || v.passes(codes):
+		return Grant{}, &Unavailable{Unspent: unspent(res.status, code), RetryAfter: retryAfter(res.header, now), cause: fmt.Errorf("HTTP %d %s", res.status, code)}
 	case code != "":
-		return Grant{}, &Refused{Code: code, Status: status}
+		return Grant{}, &Refused{Code: code, Status: res.status, ended: v.ends(codes)}
 	default:
 		// No token and no reason: a proxy's page, a redirect (never followed,
 		// it would carry the client's secret along), an answer we cannot read.
-		return Grant{}, &Unavailable{Unspent: unspent(status, code), RetryAfter: retryAfter(header, c.now()), cause: fmt.Errorf("HTTP %d without a token or an error code", status)}
+		return Grant{}, &Unavailable{Unspent: unspent(res.status, code), RetryAfter: retryAfter(res.header, now), cause: fmt.Errorf("HTTP %d without a token or an error code", res.status)}
 	}
+}
+
+// life is how long the toolkit says that tokens live. Only of those that can be
+// renewed: a guess must not end a token that may be good.
+func (v verdict) life(a answer) time.Duration {
+	if v.o.NoRefresh || !v.refresh && a.RefreshToken == "" && v.o.RefreshWith != toolkit.WithAccessToken {
+		return 0
+	}
+	return v.o.TokenLifetime
 }
 
 // unspent reports whether an answer without a token means that nothing was done. A
@@ -122,55 +180,6 @@ func unspent(status int, code string) bool {
 	return status >= 300
 }
 
-// neverLeft reports whether there was not even a connection.
-func neverLeft(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
-}
-
-// post sends one form. It never follows a redirect and never tries again. Transport
-// may send a POST once more only where not one byte of it had been written or, over
-// HTTP/2, the server says that it did nothing (RFC 9113 §8.7).
-func (c *Client) post(ctx context.Context, o *toolkit.OAuth2, address string, form url.Values) (int, http.Header, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
-	defer cancel()
-	basic := ""
-	switch o.AuthStyle {
-	case toolkit.StyleBody:
-		form.Set("client_id", o.ClientID)
-		form.Set("client_secret", o.ClientSecret.Reveal())
-	case toolkit.StyleNone:
-		form.Set("client_id", o.ClientID)
-	default:
-		// Form-encoded first (RFC 6749 §2.3.1): a raw % or + is another secret.
-		pair := url.QueryEscape(o.ClientID) + ":" + url.QueryEscape(o.ClientSecret.Reveal())
-		basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, nil, nil, errors.New("the token endpoint's address cannot be used")
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json") // GitHub answers a form otherwise
-	req.Header.Set("User-Agent", "toolgate")
-	if basic != "" {
-		req.Header.Set("Authorization", basic)
-	}
-	res, err := c.transport().RoundTrip(req)
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("calling %s: %w", req.URL.Host, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("reading the answer of %s: %w", req.URL.Host, err)
-	}
-	if len(text) > maxAnswer {
-		return 0, nil, nil, fmt.Errorf("the answer of %s is larger than 1 MiB", req.URL.Host)
-	}
-	return res.StatusCode, res.Header, text, nil
-}
-
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(v); err == nil && seconds > 0 {
@@ -180,15 +189,4 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return min(at.Sub(now), time.Hour)
 	}
 	return 0
-}
-
-// inHeader reports whether a token can stand in a header: visible ASCII alone (RFC 6750
-// §2.1 allows less).
-func inHeader(token string) bool {
-	for i := range len(token) {
-		if token[i] <= ' ' || token[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
