@@ -54,6 +54,7 @@ func (a *App) logToken(e tokencache.Event) {
 		tokencache.Interrupted: "an earlier refresh was cut off between the provider and the store; its refresh token may be spent",
 		tokencache.Unsaved:     "a new token could not be saved and is held in memory",
 		tokencache.Rejected:    "the provider refused a token that was just renewed",
+		tokencache.Narrowed:    "the provider renewed a token for fewer scopes than before",
 		tokencache.Misplaced:   "the provider refused the OAuth client; check client_id and client_secret",
 	}[e.Kind]
 	level := zapcore.WarnLevel
@@ -67,6 +68,9 @@ func (a *App) logToken(e tokencache.Event) {
 	fields := []zap.Field{zap.String("tenant", e.Key.Tenant), zap.String("user", e.Key.User), zap.String("toolkit", e.Key.Toolkit)}
 	if !e.ExpiresAt.IsZero() {
 		fields = append(fields, zap.Duration("took", e.Took), zap.String("good_for", time.Until(e.ExpiresAt).Round(time.Second).String()))
+	}
+	if len(e.Scopes) > 0 {
+		fields = append(fields, zap.Strings("scopes_missing", e.Scopes))
 	}
 	if e.IntentID != "" {
 		fields = append(fields, zap.String("intent", e.IntentID))

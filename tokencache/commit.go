@@ -14,7 +14,8 @@ import (
 	"github.com/toolgate/toolgate/tokencache/store"
 )
 
-// purchase is a new grant and the refresh token that paid for it. Until it is in
+// purchase is a new grant and the token that paid for it: the refresh token or, where
+// there is none, the access token before. Until it is in
 // the store, it exists in this process alone.
 type purchase struct {
 	spent secret.String
@@ -24,7 +25,7 @@ type purchase struct {
 // succeeds reports whether the purchase still counts: not if the user connected
 // again, took the grant back, or somebody else was later.
 func (p purchase) succeeds(conn connection.Connection) bool {
-	return conn.RefreshToken.Equal(p.spent) && !conn.IssuedAt.After(p.grant.IssuedAt)
+	return (conn.RefreshToken.Equal(p.spent) || conn.AccessToken.Equal(p.spent)) && !conn.IssuedAt.After(p.grant.IssuedAt)
 }
 
 // saveWaits are the pauses between attempts to save a new token.

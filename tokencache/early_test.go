@@ -11,6 +11,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 func TestRenewalIsDueWithinItsBounds(t *testing.T) {
@@ -31,10 +32,10 @@ func TestRenewalIsDueWithinItsBounds(t *testing.T) {
 		for micro := range 1000 {
 			issued := start.Add(time.Duration(micro) * time.Microsecond)
 			conn := connection.Connection{RefreshToken: secret.New("r"), IssuedAt: issued, ExpiresAt: issued.Add(c.life)}
-			if renewalDue(conn, c.buffer, conn.ExpiresAt.Add(-c.earliest-time.Nanosecond)) {
+			if renewalDue(&toolkit.OAuth2{RefreshBuffer: c.buffer}, conn, conn.ExpiresAt.Add(-c.earliest-time.Nanosecond)) {
 				t.Fatalf("%v: due too early (%s), spread %d", c.life, c.why, micro)
 			}
-			if !renewalDue(conn, c.buffer, conn.ExpiresAt.Add(-c.latest)) {
+			if !renewalDue(&toolkit.OAuth2{RefreshBuffer: c.buffer}, conn, conn.ExpiresAt.Add(-c.latest)) {
 				t.Fatalf("%v: due too late (%s), spread %d", c.life, c.why, micro)
 			}
 		}
@@ -47,7 +48,7 @@ func TestTokensGrantedTogetherAreNotRenewedTogether(t *testing.T) {
 	for i := range 1000 {
 		issued := start.Add(time.Duration(i*137) * time.Microsecond) // within an eighth of a second
 		conn := connection.Connection{RefreshToken: secret.New("r"), IssuedAt: issued, ExpiresAt: issued.Add(10 * time.Minute)}
-		if renewalDue(conn, 0, conn.ExpiresAt.Add(-90*time.Second)) {
+		if renewalDue(&toolkit.OAuth2{}, conn, conn.ExpiresAt.Add(-90*time.Second)) {
 			due++
 		}
 	}
@@ -62,7 +63,7 @@ func TestWhatCannotBeRenewedIsNeverDue(t *testing.T) {
 		"no end":           {RefreshToken: secret.New("r"), IssuedAt: now.Add(-time.Hour)},
 		"no refresh token": {IssuedAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Second)},
 	} {
-		if renewalDue(conn, 0, now) {
+		if renewalDue(&toolkit.OAuth2{}, conn, now) {
 			t.Error(why)
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	Interrupted EventKind = "interrupted"  // an earlier refresh did not come to its end; the refresh token may be spent
 	Unsaved     EventKind = "unsaved"      // a new token could not be saved and is held in memory
 	Rejected    EventKind = "rejected"     // the provider refused a token that was just renewed
+	Narrowed    EventKind = "narrowed"     // the new access token is for fewer scopes than the one before
 	Misplaced   EventKind = "client_error" // the provider refused the operator's client
 )
 
@@ -30,6 +31,7 @@ type Event struct {
 	Took      time.Duration
 	ExpiresAt time.Time // of the new token
 	IntentID  string
+	Scopes    []string // that were lost
 	Err       error
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
@@ -140,10 +141,15 @@ func (c *Source) look(ctx context.Context, tk *toolkit.Toolkit, seen connection.
 	if newer(conn, seen, c.now()) {
 		return conn, true, nil
 	}
-	if conn.RefreshToken.IsZero() {
-		return connection.Connection{}, false, &connection.Unusable{Status: connection.Expired, Reason: connection.NoRefreshToken}
+	if c.payment(tk, conn).IsZero() {
+		return connection.Connection{}, false, noMeans
 	}
 	return conn, false, nil
+}
+
+// payment is the token that is sent for a new one. Zero: there is none that could be.
+func (c *Cache) payment(tk *toolkit.Toolkit, conn connection.Connection) secret.String {
+	return tk.OAuth.RenewWith(conn.AccessToken, conn.RefreshToken, conn.Stale(c.now()))
 }
 
 // note looks again, since another gateway may have renewed the token while we
@@ -185,16 +191,27 @@ func (c *Source) spend(ctx context.Context, tk *toolkit.Toolkit, conn connection
 	start := c.now()
 	request, cancel := within(ctx, requestLimit)
 	defer cancel()
-	grant, err := c.refresher.Refresh(request, tk.OAuth, conn.RefreshToken)
+	payment := c.payment(tk, conn)
+	if payment.IsZero() { // its time has passed since we looked
+		c.unnote(ctx, conn)
+		return connection.Connection{}, noMeans
+	}
+	grant, err := c.refresher.Refresh(request, tk.OAuth.Within(conn.Scopes), payment)
 	if err != nil {
 		return c.refused(ctx, tk, conn, err)
 	}
-	fresh, err := c.commit(ctx, conn, purchase{conn.RefreshToken, grant})
+	fresh, err := c.commit(ctx, conn, purchase{payment, grant})
 	if err == nil && fresh.AccessToken.Equal(grant.AccessToken) {
 		c.tell(Event{Kind: Refreshed, Key: conn.Key, Took: c.now().Sub(start), ExpiresAt: fresh.ExpiresAt})
+		if lost := toolkit.LostScopes(conn.Scopes, grant.Scopes); len(lost) > 0 {
+			c.tell(Event{Kind: Narrowed, Key: conn.Key, Scopes: lost})
+		}
 	}
 	return fresh, err
 }
+
+// noMeans: there is nothing to renew the token with.
+var noMeans = &connection.Unusable{Status: connection.Expired, Reason: connection.NoRefreshToken}
 
 // renewed is conn with what the provider gave.
 func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connection.Connection {

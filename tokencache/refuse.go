@@ -57,7 +57,7 @@ func (c *Source) end(ctx context.Context, tk *toolkit.Toolkit, conn connection.C
 		if settled || err != nil {
 			return now, err
 		}
-		if !now.RefreshToken.Equal(conn.RefreshToken) {
+		if !now.RefreshToken.Equal(conn.RefreshToken) || now.RefreshToken.IsZero() && !now.AccessToken.Equal(conn.AccessToken) {
 			break // renewed, and that has ended too: the next call sees to it
 		}
 		now.Status, now.Reason, now.Intent, now.UpdatedAt = connection.Expired, connection.RefreshRejected, nil, c.now()

@@ -9,22 +9,27 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // maxBuffer is the longest time before its end that a token is renewed, unless the
 // toolkit says otherwise.
 const maxBuffer = 5 * time.Minute
 
-// renewalDue reports whether a token is to be renewed ahead of its end: buffer
-// before it or, if that is zero, the smaller of 5 minutes and 10 to 20 % of its
+// renewalDue reports whether a token is to be renewed ahead of its end: the toolkit's
+// buffer before it or, if that is zero, the smaller of 5 minutes and 10 to 20 % of its
 // life, so that tokens of 5 seconds and of 30 minutes both work. The spread keeps
 // tokens that were granted together from being renewed together.
-func renewalDue(conn connection.Connection, buffer time.Duration, now time.Time) bool {
-	if conn.ExpiresAt.IsZero() || conn.RefreshToken.IsZero() {
+func renewalDue(o *toolkit.OAuth2, conn connection.Connection, now time.Time) bool {
+	if conn.ExpiresAt.IsZero() || o.RenewWith(conn.AccessToken, conn.RefreshToken, conn.Stale(now)).IsZero() {
 		return false
 	}
-	life := conn.ExpiresAt.Sub(conn.IssuedAt)
-	if buffer <= 0 {
+	life, buffer := conn.ExpiresAt.Sub(conn.IssuedAt), o.RefreshBuffer
+	switch {
+	case buffer > 0:
+	case o.RefreshWith == toolkit.WithAccessToken:
+		buffer = life // after its end it buys nothing any more, and nobody may call shortly before
+	default:
 		spread := time.Duration(conn.IssuedAt.Nanosecond()/1000%1000) * (life / 10_000)
 		buffer = min(maxBuffer, life/10+spread)
 	}

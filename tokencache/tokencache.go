@@ -135,7 +135,7 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 		return e.conn, nil
 	case e.conn.Stale(now):
 		return c.refresh(ctx, tk, e.conn)
-	case renewalDue(e.conn, tk.OAuth.RefreshBuffer, now) && !now.Before(e.calm):
+	case renewalDue(tk.OAuth, e.conn, now) && !now.Before(e.calm):
 		return c.renewEarly(ctx, tk, e, now)
 	}
 	return e.conn, nil
@@ -189,7 +189,7 @@ func (c *Source) Renew(ctx context.Context, tk *toolkit.Toolkit, stale connectio
 	if newer(e.conn, stale, now) {
 		return e.conn, nil
 	}
-	if tk.OAuth == nil || e.conn.RefreshToken.IsZero() || e.rejections.recent(now) && !e.conn.Stale(now) {
+	if tk.OAuth == nil || tk.OAuth.RenewWith(e.conn.AccessToken, e.conn.RefreshToken, true).IsZero() || e.rejections.recent(now) && !e.conn.Stale(now) {
 		return connection.Connection{}, &connection.Unusable{Status: connection.Active, Reason: connection.ProviderRejected}
 	}
 	return c.refresh(ctx, tk, stale)
