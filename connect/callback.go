@@ -20,8 +20,9 @@ type trip struct {
 	flow    *flow
 	link    *link
 	toolkit *toolkit.Toolkit
-	code    string // the provider's yes
-	refusal string // or its no, an error code
+	code    string   // the provider's yes
+	refusal string   // or its no, an error code
+	scopes  []string // that were granted
 }
 
 // finishLimit is how long a callback may be at work.

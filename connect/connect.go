@@ -77,7 +77,7 @@ type Config struct {
 
 // Event is one thing that happened to a flow.
 type Event struct {
-	What      string // started, connected, denied, failed, refused, trouble
+	What      string // started, connected, scopes_missing, denied, failed, refused, trouble
 	Tenant    string
 	User      string
 	Agent     string

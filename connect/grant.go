@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -32,6 +33,9 @@ func (s *Service) complete(ctx context.Context, v visit, t *trip) (failure strin
 	switch {
 	case failure == "":
 		s.report("connected", v, t.link, "", nil)
+		if missing := t.toolkit.OAuth.MissingScopes(t.scopes); len(missing) > 0 {
+			s.report("scopes_missing", v, t.link, strings.Join(missing, " "), nil)
+		}
 		return ""
 	case err == nil:
 		s.report("denied", v, t.link, failure, nil)
@@ -89,35 +93,47 @@ func exchangeFailure(err error) string {
 
 // keep saves the grant as the user's connection. An earlier one keeps its id.
 func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
-	var conn connection.Connection
+	var before, conn connection.Connection
 	err := persist(ctx, func() (err error) {
-		conn, err = s.cfg.Vault.Load(ctx, t.link.key())
+		before, err = s.cfg.Vault.Load(ctx, t.link.key())
 		if err == nil || errors.Is(err, connection.ErrNotConnected) {
 			// ErrConflict: a refresh of the old grant came between.
-			conn, err = s.cfg.Vault.Save(ctx, granted(conn, t, g, s.cfg.Now()))
+			conn, err = s.cfg.Vault.Save(ctx, granted(before, t, g, s.cfg.Now()))
 		}
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("keeping a grant: %w", err)
 	}
+	t.scopes = conn.Scopes
 	s.cfg.Connected(conn)
-	s.name(ctx, t, conn)
+	s.name(ctx, t, before, conn)
 	return nil
 }
 
 // name puts the account's label on a connection. The grant is kept by now: the
 // provider may take its time to answer, and this process may die meanwhile.
-func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection) {
+func (s *Service) name(ctx context.Context, t *trip, before, conn connection.Connection) {
 	conn.AccountLabel = s.account(ctx, t.toolkit, conn.AccessToken)
 	t.link.Account = conn.AccountLabel
 	if conn.AccountLabel == "" {
 		return
 	}
+	if keepsOld(before, conn) {
+		conn.RefreshToken = before.RefreshToken
+	}
 	// Once: where the connection has changed meanwhile, it may be another account's.
 	if named, err := s.cfg.Vault.Save(ctx, conn); err == nil {
 		s.cfg.Connected(named)
 	}
+}
+
+// keepsOld reports whether the refresh token from before stays in use. Google gives one
+// at the first consent alone, and none when the same user consents again. Only where it
+// is surely the same account: a refresh would bring back the other one.
+func keepsOld(before, conn connection.Connection) bool {
+	return conn.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active &&
+		before.AccountLabel == conn.AccountLabel && before.Granted.Issuer == conn.Granted.Issuer && before.Granted.ClientID == conn.Granted.ClientID
 }
 
 // granted is before with a new grant.

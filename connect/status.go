@@ -22,13 +22,15 @@ import (
 
 // statusBody is how a connection stands, for the agent that waits for it.
 type statusBody struct {
-	Toolkit   problem.Toolkit   `json:"toolkit"`
-	User      string            `json:"user"`
-	Status    connection.Status `json:"status"`
-	Reason    connection.Reason `json:"reason,omitempty"`
-	Account   string            `json:"account,omitempty"`
-	Scopes    []string          `json:"scopes,omitempty"`
-	UpdatedAt *time.Time        `json:"updated_at,omitempty"`
+	Toolkit problem.Toolkit   `json:"toolkit"`
+	User    string            `json:"user"`
+	Status  connection.Status `json:"status"`
+	Reason  connection.Reason `json:"reason,omitempty"`
+	Account string            `json:"account,omitempty"`
+	Scopes  []string          `json:"scopes,omitempty"`
+	// ScopesMissing are asked for by the configuration and were not granted.
+	ScopesMissing []string   `json:"scopes_missing,omitempty"`
+	UpdatedAt     *time.Time `json:"updated_at,omitempty"`
 }
 
 // serveStatus answers GET /v1/connections/{toolkit} for the calling agent's user.
@@ -88,6 +90,9 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 	default:
 		body.Status, body.Reason = s.standing(conn, tk)
 		body.Account, body.Scopes, body.UpdatedAt = conn.AccountLabel, conn.Scopes, &conn.UpdatedAt
+		if tk.OAuth != nil {
+			body.ScopesMissing = tk.OAuth.MissingScopes(conn.Scopes)
+		}
 	}
 	if body.Status == connection.Active {
 		return nil
@@ -108,7 +113,7 @@ func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (con
 	case tk.OAuth != nil && (conn.Granted.ClientID != tk.OAuth.ClientID || conn.Granted.Issuer != tk.OAuth.Grantor()),
 		!slices.Contains(conn.Granted.Hosts, tk.BaseURL.Scheme+"://"+tk.BaseURL.Host):
 		return connection.NotConnected, connection.GrantMoved
-	case conn.Stale(s.cfg.Now()) && conn.RefreshToken.IsZero():
+	case tk.OAuth != nil && conn.Stale(s.cfg.Now()) && tk.OAuth.RenewWith(conn.AccessToken, conn.RefreshToken, true).IsZero():
 		return connection.Expired, connection.NoRefreshToken
 	}
 	return conn.Status, conn.Reason
