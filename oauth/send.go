@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -180,7 +181,8 @@ func neverLeft(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// bare is err without the address and without anything else of the request.
+// bare is err without anything of the request or of the answer: net/http quotes the
+// address, and what it cannot read as an answer, which may hold the new token.
 func (r request) bare(err error) error {
 	for _, plain := range []error{context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, plain) {
@@ -190,10 +192,16 @@ func (r request) bare(err error) error {
 	if quoting, ok := errors.AsType[*url.Error](err); ok {
 		err = quoting.Err
 	}
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+		return errors.New("the answer is not HTTP")
+	}
 	for _, value := range r.params {
 		if len(value) > 4 && (strings.Contains(err.Error(), value) || strings.Contains(err.Error(), url.QueryEscape(value))) {
 			return errors.New("the request failed")
 		}
+	}
+	if before, _, quotes := strings.Cut(err.Error(), `"`); quotes {
+		return errors.New(strings.TrimRight(before, " :="))
 	}
 	return err
 }
