@@ -158,4 +158,17 @@ var moreDesks = []desk{
 		},
 		renewed: gives{"00D!2", "", "", 90 * time.Minute},
 	},
+	{
+		name: "zoho",
+		definition: `{"authorize_url":"https://accounts.zoho.com/oauth/v2/auth","token_url":"https://accounts.zoho.com/oauth/v2/token","auth_style":"body",
+			"scope_separator":",","authorize_params":{"access_type":"offline"},"retry_errors":["Access Denied"]}`,
+		scopes:    []string{"ZohoCRM.modules.ALL"},
+		authorize: "access_type=offline&client_id=id&response_type=code&scope=ZohoCRM.modules.ALL",
+		code: sent{
+			method: "POST", address: "https://accounts.zoho.com/oauth/v2/token", contentType: formType,
+			params: "client_id=id&client_secret=s&t&code=c1&code_verifier=verifier&grant_type=authorization_code&" + back,
+			answer: `{"access_token":"1000.a","refresh_token":"1000.r","api_domain":"https://www.zohoapis.com","token_type":"Bearer","expires_in":3600}`,
+		},
+		granted: gives{"1000.a", "1000.r", "", time.Hour},
+	},
 }
