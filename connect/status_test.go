@@ -42,13 +42,14 @@ func (w *world) status(t *testing.T, method, toolkitID string) (answer statusAns
 }
 
 type statusAnswer struct {
-	Toolkit problem.Toolkit
-	User    string
-	Status  json.RawMessage // a word or, in a refusal, a number
-	Reason  string
-	Account string
-	Scopes  []string
-	Updated time.Time `json:"updated_at"`
+	Toolkit       problem.Toolkit
+	User          string
+	Status        json.RawMessage // a word or, in a refusal, a number
+	Reason        string
+	Account       string
+	Scopes        []string
+	ScopesMissing []string  `json:"scopes_missing"`
+	Updated       time.Time `json:"updated_at"`
 
 	Code, Detail, Rule, Step string
 	RequestID                string `json:"request_id"`

@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/toolgate/toolgate/connect"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/secret"
+)
+
+// gives makes the token endpoint give this, without asking Acme.
+func gives(g oauth.Grant) func(*connect.Config) {
+	return func(cfg *connect.Config) {
+		real := cfg.Exchanger
+		cfg.Exchanger = exchanger(func(ctx context.Context, code, verifier string) (oauth.Grant, error) {
+			// Acme's own answer is spent for the token that its API knows.
+			real, err := real.Exchange(ctx, cfg.Toolkits["acme"].Toolkit.OAuth, code, verifier, connect.RedirectURI(cfg.PublicURL, "acme"))
+			if err != nil {
+				return real, err
+			}
+			g.AccessToken, g.IssuedAt = real.AccessToken, real.IssuedAt
+			return g, nil
+		})
+	}
+}
+
+// Google lets users untick scopes.
+func TestScopesThatTheUserDidNotGrantAreNamed(t *testing.T) {
+	w := newWorld(t, gives(oauth.Grant{RefreshToken: secret.New("r"), Scopes: []string{"read"}}))
+	w.cfg.Toolkits["acme"].Toolkit.OAuth.Scopes = []string{"read", "write", "offline_access"}
+	b := newBrowser(w)
+	b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+	w.wantReported("connected")
+	w.wantReported("scopes_missing write")
+	if conn := w.connection(); !slices.Equal(conn.Scopes, []string{"read"}) {
+		t.Errorf("scopes %q", conn.Scopes)
+	}
+	answer := w.wantStatus(t, connection.Active, "")
+	if !slices.Equal(answer.Scopes, []string{"read"}) || !slices.Equal(answer.ScopesMissing, []string{"write"}) {
+		t.Errorf("scopes %q, missing %q", answer.Scopes, answer.ScopesMissing)
+	}
+}
+
+func TestScopesThatTheProviderDoesNotNameAreAsAskedFor(t *testing.T) {
+	w := newWorld(t, gives(oauth.Grant{RefreshToken: secret.New("r")}))
+	b := newBrowser(w)
+	b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+	if answer := w.wantStatus(t, connection.Active, ""); len(answer.ScopesMissing) != 0 || !slices.Equal(answer.Scopes, w.cfg.Toolkits["acme"].Toolkit.OAuth.Scopes) {
+		t.Errorf("%+v", answer)
+	}
+	if slices.ContainsFunc(w.reported(), func(s string) bool { return strings.HasPrefix(s, "scopes_missing") }) {
+		t.Errorf("reported %q", w.reported())
+	}
+}
+
+// Google gives a refresh token at the first consent alone.
+func TestASecondConsentWithoutARefreshTokenKeepsTheFirst(t *testing.T) {
+	for why, c := range map[string]struct {
+		change func(*connection.Connection)
+		want   string
+	}{
+		"the same account":           {func(*connection.Connection) {}, "first"},
+		"another account":            {func(c *connection.Connection) { c.AccountLabel = "bob@acme.example" }, ""},
+		"an account without a name":  {func(c *connection.Connection) { c.AccountLabel = "" }, ""},
+		"a grant that has ended":     {func(c *connection.Connection) { c.Status = connection.Expired }, ""},
+		"a grant to another client":  {func(c *connection.Connection) { c.Granted.ClientID = "another" }, ""},
+		"a grant of somebody else's": {func(c *connection.Connection) { c.Granted.Issuer = "https://evil.example" }, ""},
+	} {
+		w := newWorld(t, gives(oauth.Grant{RefreshToken: secret.New("first")}))
+		b := newBrowser(w)
+		b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+		conn := w.connection()
+		c.change(&conn)
+		if _, err := w.vault.Save(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		w.reload(func(cfg *connect.Config) {
+			cfg.Exchanger = &oauth.Client{Transport: w, Now: w.clock.now}
+			gives(oauth.Grant{})(cfg)
+		})
+		w.clock.pass(time.Hour)
+		b = newBrowser(w)
+		b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+		if got := w.connection().RefreshToken.Reveal(); got != c.want {
+			t.Errorf("%s: the refresh token is %q", why, got)
+		}
+	}
+}
+
+// QuickBooks sends its realmId along, and others what they like.
+func TestACallbackMayCarryMore(t *testing.T) {
+	w := newWorld(t)
+	b := newBrowser(w)
+	callback := b.consent(w.link(alice), "alice") + "&realmId=123&scope=read&hmac=x"
+	b.get(callback).want(t, http.StatusOK, "Connected as alice@acme.example")
+}
+
+func TestATokenThatHasEndedAndIsNotRenewedIsShownSo(t *testing.T) {
+	w := newWorld(t, gives(oauth.Grant{RefreshToken: secret.New("r"), ExpiresAt: newClock().now().Add(time.Hour)}))
+	b := newBrowser(w)
+	b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+	w.clock.pass(2 * time.Hour)
+	w.wantStatus(t, connection.Active, "") // the next call renews it
+	w.cfg.Toolkits["acme"].Toolkit.OAuth.NoRefresh = true
+	w.wantStatus(t, connection.Expired, connection.NoRefreshToken)
+}
