@@ -238,6 +238,9 @@ func TestNoErrorQuotesWhatWasSent(t *testing.T) {
 				t.Errorf("%s: %v", way, err)
 			}
 			noSecrets(t, way, err)
+			if strings.Contains(break_(&http.Request{URL: &url.URL{}}).Error(), "broken") && !strings.Contains(err.Error(), "broken") {
+				t.Errorf("%s: the reason is lost: %v", way, err)
+			}
 		}
 	}
 }

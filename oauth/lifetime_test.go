@@ -4,10 +4,18 @@
 package oauth_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -77,6 +85,20 @@ func TestScopesAreSentOnARefreshWhereTheyAreWanted(t *testing.T) {
 		e.oauth.RefreshScope, e.oauth.Scopes, e.oauth.ScopeSeparator, e.oauth.ScopeParam = c.on, c.scopes, ",", "user_scope"
 		if _, err := e.refresh(); err != nil || e.form.Get("scope") != c.want || e.form.Has("scope") != (c.want != "") || e.form.Has("user_scope") {
 			t.Errorf("%+v: %v, %v", c, e.form, err)
+		}
+	}
+}
+
+// Where there was no connection, not one byte has left: the token is as good as before.
+func TestAHandshakeThatFailsHasSpentNothing(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer server.Close()
+	for way, o := range ways(server.URL) {
+		client := &oauth.Client{Transport: &http.Transport{}} // which does not know the certificate
+		_, err := client.Refresh(t.Context(), o, secret.New(refreshToken))
+		if away, ok := errors.AsType[*oauth.Unavailable](err); !ok || !away.Unspent || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s: %v", way, err)
 		}
 	}
 }

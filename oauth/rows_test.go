@@ -116,6 +116,8 @@ var rows = map[string][]row{
 		{says: "502 text/html <html>hunter2</html>", is: "lost"},
 		{says: "503 text/html <html>hunter2</html>", is: "passes, unspent"},
 		{says: "429 text/html <html>hunter2</html>", is: "passes, unspent"},
+		{says: `429 application/json {"error":"a_word_of_theirs"}`, is: "passes, unspent"},
+		{says: "200 text/plain access_token=a&x=" + strings.Repeat("x", 1<<20), is: "lost"},
 		{says: "307 text/html <html>hunter2</html>", is: "passes, unspent"},
 		{says: "200 text/html <html>hunter2</html>", is: "lost"},
 		{says: `{"access_token":"a","x":"` + strings.Repeat("x", 1<<20) + `"}`, is: "lost"},

@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -191,9 +190,6 @@ func (r request) bare(err error) error {
 	}
 	if quoting, ok := errors.AsType[*url.Error](err); ok {
 		err = quoting.Err
-	}
-	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
-		return errors.New("the answer is not HTTP")
 	}
 	for _, value := range r.params {
 		if len(value) > 4 && (strings.Contains(err.Error(), value) || strings.Contains(err.Error(), url.QueryEscape(value))) {

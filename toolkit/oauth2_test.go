@@ -65,6 +65,11 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 			t.Errorf("%s is not tried out", reflect.TypeFor[toolkit.OAuth2]().Field(i).Name)
 		}
 	}
+	// A name in the catalogue must not lead into the operator's network, this one neither.
+	d.OAuth.RefreshURL = "https://refresh.odd.example/r"
+	if !slices.Contains(d.Addresses(), "refresh.odd.example") {
+		t.Errorf("addresses %q", d.Addresses())
+	}
 	// Rows 16 and 21: where the token goes, and what stands before it.
 	if tk.Auth.Header != "X-Shopify-Access-Token" || tk.Auth.Prefix != "Zoho-oauthtoken " {
 		t.Errorf("%+v", tk.Auth)
