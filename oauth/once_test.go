@@ -318,6 +318,7 @@ func TestOverHTTP2ThereIsOneRequestToo(t *testing.T) {
 	transports := map[string]func() http.RoundTripper{
 		"net/http": func() http.RoundTripper { return &http.Transport{Protocols: &plain} },
 		"x/net": func() http.RoundTripper {
+			//lint:ignore SA1019 it is the HTTP/2 below Caddy's transport
 			return &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, address)
 			}}
