@@ -28,6 +28,9 @@ var (
 	// means that a record is absent; callers answer 503 and ask nobody to
 	// connect again.
 	ErrUnavailable = errors.New("store: unavailable")
+	// ErrDamaged: the store holds the record, and it is not what was written. It
+	// comes wrapped together with ErrUnavailable.
+	ErrDamaged = errors.New("store: the record is damaged")
 	// ErrInvalid: the call itself is wrong, see [Record.Check]; nothing was
 	// changed, and trying again will not help.
 	ErrInvalid = errors.New("store: invalid")
@@ -138,6 +141,29 @@ type Store interface {
 	// Close gives back what the store holds. Calls after it return ErrUnavailable.
 	Close() error
 }
+
+// Scanner is what a store implements that can list all of its records, whatever
+// their terms: it is for the operator's commands, such as sealing everything anew
+// or moving it to another store.
+type Scanner interface {
+	// Scan returns up to limit records in byte order of their keys, beginning
+	// after the key `after`, as List does. Where it comes upon a record that it
+	// cannot read, it returns those before it and an [*UnreadableError], so that
+	// the caller can name that one and go on after it.
+	Scan(ctx context.Context, after string, limit int) ([]Record, error)
+}
+
+// UnreadableError is one record that the store holds and cannot read. It does not
+// mean that others cannot be read.
+type UnreadableError struct {
+	Key string
+	Err error
+}
+
+func (e *UnreadableError) Error() string { return fmt.Sprintf("the record %q: %v", e.Key, e.Err) }
+
+// Unwrap gives the cause, which wraps [ErrUnavailable].
+func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // Lease is held until Release or until its ttl has passed, whichever is first.
 type Lease struct {

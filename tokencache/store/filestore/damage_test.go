@@ -69,6 +69,22 @@ func TestSweepGoesPastWhatItCannotRead(t *testing.T) {
 	}
 }
 
+func TestScanNamesWhatItCannotReadAndGoesOn(t *testing.T) {
+	s := storeWithRaw(t, "b", []byte{2})
+	for _, key := range []string{"a", "c"} {
+		mustPut(t, s, store.Record{Key: key, Version: 1})
+	}
+	found, err := s.Scan(t.Context(), "", 10)
+	var unreadable *store.UnreadableError
+	var later *FormatError
+	if len(found) != 1 || !errors.As(err, &unreadable) || unreadable.Key != "b" || !errors.As(err, &later) {
+		t.Fatalf("Scan = %v, %v", found, err)
+	}
+	if found, err := s.Scan(t.Context(), "b", 10); len(found) != 1 || found[0].Key != "c" || err != nil {
+		t.Fatalf("after it: %v, %v", found, err)
+	}
+}
+
 // Whatever is done to the file behind our back, calls end, nothing panics, and
 // every error means "unavailable". What survives reads as it was written.
 func TestDamagedFileNeverPanicsAndNeverLies(t *testing.T) {

@@ -44,7 +44,10 @@ type Store struct {
 	ended   error    // why there is no use in trying, once there is not
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Scanner = (*Store)(nil)
+)
 
 // New returns the store in cfg.Path and does not touch the disk.
 func New(cfg Config) *Store {
@@ -113,6 +116,19 @@ func (s *Store) List(ctx context.Context, term, after string, limit int) (found 
 		found, err = t.list(term, after, limit, s.cfg.Now())
 		return err
 	})
+	return found, err
+}
+
+// Scan implements store.Scanner.
+func (s *Store) Scan(ctx context.Context, after string, limit int) (found []store.Record, err error) {
+	var unreadable *store.UnreadableError
+	err = s.read(ctx, func(t tables) error {
+		found, unreadable = t.scan(after, limit, s.cfg.Now())
+		return nil
+	})
+	if err == nil && unreadable != nil {
+		err = unreadable
+	}
 	return found, err
 }
 

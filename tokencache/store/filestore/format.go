@@ -64,7 +64,7 @@ func decode(key string, raw []byte) (store.Record, error) {
 		return store.Record{}, &FormatError{raw[0]}
 	}
 	if len(raw) < headerSize || binary.BigEndian.Uint32(raw[1:]) != sum(key, raw[5:]) {
-		return store.Record{}, fmt.Errorf("%w: the record %q is damaged", store.ErrUnavailable, key)
+		return store.Record{}, fmt.Errorf("%w: %w: %q", store.ErrUnavailable, store.ErrDamaged, key)
 	}
 	r := store.Record{Key: key, Version: binary.BigEndian.Uint64(raw[5:])}
 	if ms := int64(binary.BigEndian.Uint64(raw[13:])); ms != 0 {

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -53,8 +54,14 @@ func TestFileOfAnotherProcessIsLockedUntilThatEnds(t *testing.T) {
 	if !errors.Is(err, ErrLocked) {
 		t.Fatalf("%v does not wrap ErrLocked", err)
 	}
+	if pid, _ := Holder(path); runtime.GOOS == "linux" && pid != child.cmd.Process.Pid {
+		t.Errorf("it is held by process %d, not by %d", child.cmd.Process.Pid, pid)
+	}
 	child.kill()
 	mustPut(t, s, store.Record{Key: "k", Version: 1})
+	if pid, name := Holder(path + "-none"); pid != 0 || name != "" {
+		t.Errorf("what is not there is held by %d %s", pid, name)
+	}
 }
 
 // holdFile opens the store and stays until it is killed.

@@ -159,6 +159,25 @@ func (t tables) list(term, after string, limit int, now time.Time) (found []stor
 	return found, nil
 }
 
+// scan goes through the records themselves and needs no index.
+func (t tables) scan(after string, limit int, now time.Time) (found []store.Record, unreadable *store.UnreadableError) {
+	cursor := t.records().Cursor()
+	for k, raw := cursor.Seek([]byte(after)); k != nil && len(found) < limit; k, raw = cursor.Next() {
+		key := string(k)
+		if key == after {
+			continue
+		}
+		r, err := decode(key, raw)
+		if err != nil {
+			return found, &store.UnreadableError{Key: key, Err: err}
+		}
+		if !r.Past(now) {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
 // past returns records whose time has passed, the longest gone first. It skips
 // what it cannot read.
 func (t tables) past(now time.Time, limit int) (found []store.Record, err error) {

@@ -27,7 +27,10 @@ type Store struct {
 	closed  bool
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Scanner = (*Store)(nil)
+)
 
 // New returns an empty store that goes by the clock now; nil means time.Now.
 func New(now func() time.Time) *Store {
@@ -95,13 +98,22 @@ func (s *Store) List(ctx context.Context, term, after string, limit int) ([]stor
 	if err := store.CheckKey(term); err != nil {
 		return nil, err
 	}
+	return s.find(ctx, after, limit, func(r store.Record) bool { return slices.Contains(r.Index, term) })
+}
+
+// Scan implements store.Scanner.
+func (s *Store) Scan(ctx context.Context, after string, limit int) ([]store.Record, error) {
+	return s.find(ctx, after, limit, func(store.Record) bool { return true })
+}
+
+func (s *Store) find(ctx context.Context, after string, limit int, wanted func(store.Record) bool) ([]store.Record, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
 	var found []store.Record
 	for key, r := range s.records {
-		if key > after && slices.Contains(r.Index, term) && !r.Past(s.now()) {
+		if key > after && wanted(r) && !r.Past(s.now()) {
 			found = append(found, r.Clone())
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/toolgate/toolgate/tokencache/store"
 )
 
-// Run runs the suite. Open returns an empty store, a new one for every promise,
+// Run runs the suite; a store that is a store.Scanner is held to that too. Open returns an empty store, a new one for every promise,
 // that goes by the clock now; that clock stands still but where a test moves it.
 // Run closes what open returned. What a store.Watcher promises is asked of those
 // that are one.
@@ -33,6 +33,17 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) store.Store
 			clock := newClock()
 			s := open(t, clock.Now)
 			t.Cleanup(func() { s.Close() })
+			p.check(&bench{T: t, Store: s, clock: clock})
+		})
+	}
+	for _, p := range scanning {
+		t.Run(p.words, func(t *testing.T) {
+			clock := newClock()
+			s := open(t, clock.Now)
+			t.Cleanup(func() { s.Close() })
+			if _, scans := s.(store.Scanner); !scans {
+				t.Skip("the store is no store.Scanner")
+			}
 			p.check(&bench{T: t, Store: s, clock: clock})
 		})
 	}
