@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 // KeySize is the size of a key in bytes.
@@ -163,6 +164,9 @@ func (r *Ring) DeriveAll(purpose string) [][]byte {
 
 // PrimaryID returns the id of the key that seals.
 func (r *Ring) PrimaryID() string { return r.keys[0].name() }
+
+// Has reports whether the ring opens what that key sealed.
+func (r *Ring) Has(id string) bool { return slices.Contains(r.IDs(), id) }
 
 // IDs returns the ids of all keys, the primary's first.
 func (r *Ring) IDs() []string {
