@@ -84,6 +84,10 @@ type Connection struct {
 	AccountLabel string
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+
+	// Beyond is what a later Toolgate keeps with this grant and this one does not
+	// know. Who changes the connection passes it on; a new grant begins without it.
+	Beyond secret.String
 }
 
 // Grantee is the OAuth client that a token was granted to, and the hosts that it

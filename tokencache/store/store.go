@@ -31,6 +31,9 @@ var (
 	// ErrDamaged: the store holds the record, and it is not what was written. It
 	// comes wrapped together with ErrUnavailable.
 	ErrDamaged = errors.New("store: the record is damaged")
+	// ErrNewer: the store holds the record, in a form that only a later Toolgate
+	// knows. It comes wrapped together with ErrUnavailable.
+	ErrNewer = errors.New("store: the record was written by a later version")
 	// ErrInvalid: the call itself is wrong, see [Record.Check]; nothing was
 	// changed, and trying again will not help.
 	ErrInvalid = errors.New("store: invalid")

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -68,8 +70,14 @@ func connectionKey(name string) (connection.Key, bool) {
 	return connection.Key{Tenant: parts[1], User: parts[2], Toolkit: parts[3], Account: parts[4]}, true
 }
 
-// sealed is a connection's form on disk, version 1. Fields may be added; a change
-// of meaning takes a new version, which older gateways refuse with 503.
+// sealed is a connection's form in the store.
+//
+// Gateways of one version and of the one before work side by side on one store. So
+// a field may be added at any time, as long as who does not know it does no harm by
+// leaving it as it is: an older gateway keeps it (see [connection.Connection.Beyond])
+// for as long as the grant lives. A change of meaning takes a new number in v, which
+// older gateways refuse with 503; a release has to read it before another one
+// writes it.
 type sealed struct {
 	Format       int       `json:"v"`
 	ID           string    `json:"id"`
@@ -92,8 +100,17 @@ type sealed struct {
 
 const format = 1
 
-// errFormat is 503 like an unreachable store, never "not connected".
-var errFormat = errors.New("the record is of a newer Toolgate or damaged")
+// FormatError is a record in a form that only a later Toolgate knows.
+type FormatError struct {
+	Format int
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("the record is of version %d, this Toolgate knows %d: it was written by a later version", e.Format, format)
+}
+
+// ErrMalformed is a record that opens, and is no connection.
+var ErrMalformed = errors.New("the record opens, and is not what belongs in it")
 
 // encode is, with decode, the only place that reveals tokens in order to keep them.
 func encode(c connection.Connection) []byte {
@@ -108,14 +125,61 @@ func encode(c connection.Connection) []byte {
 		s.Intent, s.IntentSince = c.Intent.ID, c.Intent.Since.UTC()
 	}
 	text, _ := json.Marshal(s) // strings and times only: cannot fail
-	return text
+	if c.Beyond.IsZero() {
+		return text
+	}
+	text[len(text)-1] = ','
+	return append(text, c.Beyond.Reveal()[1:]...)
+}
+
+// known are the names of sealed's fields.
+var known = func() map[string]bool {
+	names := map[string]bool{}
+	for field := range reflect.TypeFor[sealed]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names[name] = true
+	}
+	return names
+}()
+
+// beyond gives the fields of a record that are not known here, as a JSON object; ""
+// where there are none.
+func beyond(plain []byte) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(plain, &fields) != nil {
+		return ""
+	}
+	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool { return known[name] })
+	if len(fields) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(fields) // it has just been JSON
+	return string(text)
+}
+
+// unmarshal looks at the version first: what a later one means by the other fields,
+// and of which types they are, is not known here. JSON's own errors are dropped, as
+// they would quote the token.
+func unmarshal(plain []byte) (s sealed, err error) {
+	var head struct {
+		Format int `json:"v"`
+	}
+	switch err := json.Unmarshal(plain, &head); {
+	case err != nil || head.Format < format:
+		return sealed{}, ErrMalformed
+	case head.Format > format:
+		return sealed{}, &FormatError{head.Format}
+	}
+	if json.Unmarshal(plain, &s) != nil {
+		return sealed{}, ErrMalformed
+	}
+	return s, nil
 }
 
 func decode(key connection.Key, d Document) (connection.Connection, error) {
-	var s sealed
-	if err := json.Unmarshal(d.Plain, &s); err != nil || s.Format != format {
-		// The JSON error is dropped: it would quote the token.
-		return connection.Connection{}, fmt.Errorf("reading the %s connection: %w", key.Toolkit, errFormat)
+	s, err := unmarshal(d.Plain)
+	if err != nil {
+		return connection.Connection{}, fmt.Errorf("reading the %s connection: %w", key.Toolkit, err)
 	}
 	c := connection.Connection{
 		Key: key, ID: s.ID, Version: d.Version, Status: connection.Status(s.Status), Reason: connection.Reason(s.Reason),
@@ -123,6 +187,7 @@ func decode(key connection.Key, d Document) (connection.Connection, error) {
 		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, Scopes: s.Scopes,
 		Granted:      connection.Grantee{Issuer: s.Issuer, ClientID: s.ClientID, Hosts: s.Hosts},
 		AccountLabel: s.Account, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		Beyond: secret.New(beyond(d.Plain)),
 	}
 	if s.Intent != "" {
 		c.Intent = &connection.Intent{ID: s.Intent, Since: s.IntentSince}

@@ -101,28 +101,46 @@ func Name(parts ...string) string {
 // every case. None of them says anything about what the user has granted, so none
 // may ever send a user to connect again.
 func Problem(err error) error {
-	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
-		p := problem.New(problem.KeyMissing, "encryption_key", "A record was sealed with encryption key "+missing.ID+", which the gateway does not have. The operator has to add it to encryption_key.")
-		p.RetryAfter = time.Minute
-		return p.Because(err)
-	}
 	p := problem.New(problem.StorageUnavailable, "store", "The gateway cannot read or write its store at the moment. The connection is not lost; try again later.")
-	p.RetryAfter = 5 * time.Second
+	var missing *seal.KeyMissingError
+	p.RetryAfter = time.Minute // a person has to do something
+	switch {
+	case errors.As(err, &missing):
+		p.Code, p.Rule = problem.KeyMissing, "encryption_key"
+		p.Detail = "A record was sealed with encryption key " + missing.ID + ", which the gateway does not have. The operator has to add it to encryption_key."
+	case damaged(err):
+		p.Rule, p.Detail = "record_damaged", "The record of this connection in the gateway's store is damaged, or not in its place, so it is not used. Other connections are not affected. The operator has to restore it."
+	case newer(err):
+		p.Rule, p.Detail = "record_newer", "The record of this connection was written by a later version of the gateway than this one, so it is left alone. The operator has to bring this gateway up to date."
+	default:
+		p.RetryAfter = 5 * time.Second
+	}
 	return p.Because(err)
 }
 
-// canary is a record that tells whether the keys at hand are the store's.
-const canary = "canary"
+func damaged(err error) bool {
+	return errors.Is(err, seal.ErrDamaged) || errors.Is(err, store.ErrDamaged) || errors.Is(err, ErrMalformed)
+}
+
+func newer(err error) bool {
+	var sealed *seal.VersionError
+	var form *FormatError
+	return errors.As(err, &sealed) || errors.As(err, &form) || errors.Is(err, store.ErrNewer)
+}
+
+// Canary is the name of the record that tells whether the keys at hand are the
+// store's. It belongs to its store and goes to no other one.
+const Canary = "canary"
 
 // Check opens the store and makes sure that its records can be opened. With a wrong key
 // everything would seem to work: new records would be sealed with it, and the old ones
-// unreadable. The canary is sealed once, so the key that it was sealed with has to stay.
+// unreadable. The canary is sealed once, and anew when all records are.
 func (v *Vault) Check(ctx context.Context) error {
-	_, err := v.get(ctx, canary)
+	_, err := v.get(ctx, Canary)
 	if errors.Is(err, store.ErrNotFound) {
-		err = v.put(ctx, Document{Name: canary, Plain: []byte(canary), Version: 1})
+		err = v.put(ctx, Document{Name: Canary, Plain: []byte(Canary), Version: 1})
 		if errors.Is(err, store.ErrConflict) {
-			_, err = v.get(ctx, canary) // another gateway has just made it
+			_, err = v.get(ctx, Canary) // another gateway has just made it
 		}
 	}
 	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {

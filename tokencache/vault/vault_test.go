@@ -48,6 +48,7 @@ func full() connection.Connection {
 		Granted:      connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
 		Intent:       &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
 		AccountLabel: "alice@example.com", CreatedAt: at.Add(-time.Hour), UpdatedAt: at,
+		Beyond: secret.New(`{"later":["x"]}`),
 	}
 }
 
@@ -67,10 +68,10 @@ func TestEveryFieldComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !got.AccessToken.Equal(c.AccessToken) || !got.RefreshToken.Equal(c.RefreshToken) {
-		t.Errorf("tokens: %q, %q", got.AccessToken.Reveal(), got.RefreshToken.Reveal())
+	if !got.AccessToken.Equal(c.AccessToken) || !got.RefreshToken.Equal(c.RefreshToken) || !got.Beyond.Equal(c.Beyond) {
+		t.Errorf("tokens: %q, %q, beyond: %q", got.AccessToken.Reveal(), got.RefreshToken.Reveal(), got.Beyond.Reveal())
 	}
-	got.AccessToken, got.RefreshToken = saved.AccessToken, saved.RefreshToken // pointers, compared above
+	got.AccessToken, got.RefreshToken, got.Beyond = saved.AccessToken, saved.RefreshToken, saved.Beyond // pointers, compared above
 	if !reflect.DeepEqual(got, saved) {
 		t.Errorf("got  %+v\nwant %+v", got, saved)
 	}

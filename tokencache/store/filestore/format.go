@@ -18,7 +18,7 @@ const (
 )
 
 // FormatError is a record in a format that this Toolgate does not know: a later
-// one wrote it. It wraps store.ErrUnavailable.
+// one wrote it. It wraps store.ErrUnavailable and store.ErrNewer.
 type FormatError struct {
 	Format byte
 }
@@ -27,9 +27,9 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("a record in format %d, this Toolgate knows %d: it was written by a later version", e.Format, format)
 }
 
-// Unwrap returns store.ErrUnavailable: the record is there, so callers must not
+// Unwrap returns store.ErrUnavailable too: the record is there, so callers must not
 // take it for absent.
-func (*FormatError) Unwrap() error { return store.ErrUnavailable }
+func (*FormatError) Unwrap() []error { return []error{store.ErrUnavailable, store.ErrNewer} }
 
 // encode writes a record as
 //
