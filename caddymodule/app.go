@@ -30,6 +30,7 @@ func init() {
 	caddy.RegisterModule(FileStore{})
 	caddy.RegisterModule(MemoryStore{})
 	caddy.RegisterModule(RedisStore{})
+	caddy.RegisterModule(AdminRoutes{})
 	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)

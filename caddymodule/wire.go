@@ -35,6 +35,8 @@ type engine struct {
 	connect *connect.Service // nil without a public URL
 	state   *state
 	cache   *cache
+	ring    *seal.Ring
+	audit   *audit.Writer
 }
 
 // use gives the engine, and keeps its store open until leave is called. Caddy waits
@@ -102,7 +104,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 	if shared, ok := a.opener.(SharedStoreOpener); ok {
 		credentials.MaxStale = shared.StaleLimit()
 	}
-	e := &engine{state: a.state, cache: cache}
+	e := &engine{state: a.state, cache: cache, ring: ring, audit: record}
 	e.gateway = gateway.New(gateway.Config{
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
@@ -165,7 +167,7 @@ func (a *App) keyNotLost(keyFile string) error {
 		return nil
 	}
 	if info, err := os.Stat(strings.TrimSuffix(keyFile, keySuffix)); err == nil && info.Size() > 0 {
-		return fmt.Errorf("the store is there but its key file %s is not; put the key back, or move the store away to begin anew", keyFile)
+		return fmt.Errorf("the store is there but its key file %s is not; put the key back, or move the store away to begin anew (or make a new key with `toolgate keys generate`, and set aside with `toolgate keys abandon` what the old one sealed)", keyFile)
 	}
 	return nil
 }
