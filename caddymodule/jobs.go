@@ -37,15 +37,16 @@ type workplace struct {
 // jobs are all that commands can ask for. Each is one step, so that it is answered
 // soon, and may be done again.
 var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
-	"about":         job(about),
-	"keys/survey":   job(surveyKeys),
-	"keys/rotate":   job(rotateKeys),
-	"keys/reseal":   job(resealRecords),
-	"keys/abandon":  job(abandonRecords),
-	"keys/restore":  job(restoreRecords),
-	"store/take":    job(takeRecords),
-	"store/give":    job(giveRecords),
-	"store/compare": job(compareRecords),
+	"about":              job(about),
+	"keys/survey":        job(surveyKeys),
+	"keys/rotate":        job(rotateKeys),
+	"keys/reseal":        job(resealRecords),
+	"keys/abandon":       job(abandonRecords),
+	"keys/restore":       job(restoreRecords),
+	"store/take":         job(takeRecords),
+	"store/give":         job(giveRecords),
+	"store/compare":      job(compareRecords),
+	"connections/import": job(importGrants),
 }
 
 func job[In, Out any](work func(context.Context, *workplace, In) (Out, error)) func(context.Context, *workplace, []byte) (any, error) {
