@@ -67,6 +67,10 @@ func openOffice(at where, fresh bool) (*office, error) {
 
 // newOffice reads the configuration and opens nothing.
 func newOffice(at where) (*office, *caddy.Config, error) {
+	// Reading the configuration logs too, what whoever runs the gateway has seen.
+	if _, err := caddy.ProvisionContext(quiet()); err != nil {
+		return nil, nil, err
+	}
 	text, name, err := readConfig(at)
 	if err != nil {
 		return nil, nil, err
@@ -77,6 +81,13 @@ func newOffice(at where) (*office, *caddy.Config, error) {
 	}
 	o := &office{config: name, close: func() {}}
 	return o, cfg, o.provision(cfg)
+}
+
+// quiet is a configuration of nothing, which logs nothing: a command's output is for
+// people.
+func quiet() *caddy.Config {
+	silent := &caddy.CustomLog{BaseLog: caddy.BaseLog{Level: "PANIC"}}
+	return &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": silent}}}
 }
 
 func (o *office) open(at where, cfg *caddy.Config, fresh bool) error {
@@ -90,8 +101,7 @@ func (o *office) open(at where, cfg *caddy.Config, fresh bool) error {
 	return err
 }
 
-// readConfig reads the configuration as Caddy's own commands do, but silently: those
-// log what they read, and a command's output is for people.
+// readConfig reads the configuration as Caddy's own commands do, but for logging it.
 func readConfig(at where) (config []byte, name string, err error) {
 	name = at.config
 	if name == "" {
@@ -127,11 +137,7 @@ func (o *office) provision(all *caddy.Config) error {
 	if all.AppsRaw["toolgate"] == nil {
 		return fmt.Errorf("the configuration %s has no toolgate in its global options", o.config)
 	}
-	quiet := `{"admin": {"disabled": true}, "logging": {"logs": {"default": {"level": "PANIC"}}}}`
-	cfg := new(caddy.Config)
-	if err := json.Unmarshal([]byte(quiet), cfg); err != nil {
-		return err
-	}
+	cfg := quiet()
 	cfg.AppsRaw = caddy.ModuleMap{"toolgate": all.AppsRaw["toolgate"]}
 	ctx, err := caddy.ProvisionContext(cfg)
 	if err != nil {
