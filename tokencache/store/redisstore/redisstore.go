@@ -62,6 +62,7 @@ type Store struct {
 	grace           time.Duration
 	beat            time.Duration
 	closed          chan struct{}
+	scan            listing
 
 	mu     sync.Mutex
 	cfg    Config
@@ -72,6 +73,7 @@ type Store struct {
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Watcher = (*Store)(nil)
+	_ store.Scanner = (*Store)(nil)
 )
 
 // New returns the store and connects to nothing.
