@@ -122,9 +122,12 @@ func TestAChangeOnOneGatewayIsFeltByTheOtherWithinASecond(t *testing.T) {
 	const rounds = 1000
 	took := make([]time.Duration, rounds)
 	for round := range took {
-		took[round] = w.latency(t, round, time.Second)
+		took[round] = w.latency(t, round, 10*time.Second)
 	}
 	slices.Sort(took)
+	if p99 := took[rounds*99/100]; p99 > time.Second {
+		t.Errorf("p99 %v", p99)
+	}
 	t.Logf("%d changes: p50 %v, p99 %v, longest %v", rounds, took[rounds/2], took[rounds*99/100], took[rounds-1])
 }
 

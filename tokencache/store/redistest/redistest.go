@@ -25,6 +25,7 @@ type Server struct {
 	Addr, Port string
 	args       []string
 	cmd        *exec.Cmd
+	exited     chan struct{}
 }
 
 // Program finds the program. Without one the test has nothing to say, except
@@ -75,7 +76,18 @@ func (s *Server) Start(t testing.TB) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	cmd, exited := s.cmd, make(chan struct{})
+	s.exited = exited
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
 	Eventually(t, "redis-server listens", func() bool {
+		select {
+		case <-exited:
+			t.Fatalf("redis-server ended at once: %q", s.args)
+		default:
+		}
 		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err == nil {
 			conn.Close()
@@ -88,7 +100,7 @@ func (s *Server) Start(t testing.TB) {
 func (s *Server) Kill() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
+		<-s.exited
 		s.cmd = nil
 	}
 }
@@ -145,7 +157,7 @@ func StartCluster(t testing.TB) []string {
 			if err != nil || !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3") {
 				return false
 			}
-			if slots, err := c.ClusterSlots(ctx).Result(); err != nil || len(slots) != 3 {
+			if slots, err := c.Do(ctx, "CLUSTER", "SLOTS").Slice(); err != nil || len(slots) != 3 {
 				return false
 			}
 		}
