@@ -30,8 +30,8 @@ const (
 	// Changed: the record was written or deleted. Whoever reads it now sees that
 	// write, or a later one. Records whose time passes are not told of.
 	Changed NewsKind = iota + 1
-	// Listening: every change from now on is told. What was read before may have
-	// changed without a word.
+	// Listening: every change from now on is told, and perhaps some from before,
+	// which are late. What was read before may have changed without a word.
 	Listening
 	// Deaf: from now on, or from a little earlier, changes are not told.
 	Deaf
