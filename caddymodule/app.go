@@ -155,6 +155,7 @@ func (a *App) Start() error {
 	}
 	a.stop = make(chan struct{})
 	go a.sweep(a.stop)
+	go a.renewUnused(a.stop)
 	return nil
 }
 

@@ -43,6 +43,7 @@ import (
 //			scopes         <scope>...
 //			auto_refresh   on | off
 //			refresh_buffer <duration>
+//			refresh_unused <duration>
 //			token_lifetime <duration>
 //			oauth2 { … }
 //			api_key [<placeholder>] [{ … }]
@@ -169,6 +170,7 @@ func (t *Toolkit) options() options {
 		"scopes":         {"scopes <scope>...", into(&t.OAuth2, func(o *OAuth2) parser { return texts(&o.Scopes) })},
 		"auto_refresh":   {"auto_refresh on or auto_refresh off", into(&t.OAuth2, func(o *OAuth2) parser { return onOff(&o.AutoRefresh) })},
 		"refresh_buffer": {"refresh_buffer <duration>, such as refresh_buffer 5m", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.RefreshBuffer) })},
+		"refresh_unused": {"refresh_unused <duration>, such as refresh_unused 20d", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.RefreshUnused) })},
 		"token_lifetime": {"token_lifetime <duration>, such as token_lifetime 12h", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.TokenLifetime) })},
 		"oauth2":         {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
 		"api_key":        {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},

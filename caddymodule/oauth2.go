@@ -35,6 +35,13 @@ type OAuth2 struct {
 	// token itself is exchanged for a new one, half its life.
 	RefreshBuffer caddy.Duration `json:"refresh_buffer,omitempty"`
 
+	// After how long a connection that nobody uses is renewed. Providers forget a
+	// refresh token that is not used, some after 30 days or 90, and the user would
+	// have to connect again: choose two thirds of that. Renewals are spread over the
+	// last fifth of this time, one per second at most. Access that nobody uses stays
+	// alive with it. Default: never.
+	RefreshUnused caddy.Duration `json:"refresh_unused,omitempty"`
+
 	// How long access tokens live, where the provider does not say or says nothing
 	// sensible. It counts only for tokens that can be renewed. Default: such a token
 	// is used until the provider refuses it.
@@ -160,6 +167,7 @@ type OAuth2 struct {
 //		token_lifetime      <duration>
 //		auto_refresh        on | off
 //		refresh_buffer      <duration>
+//		refresh_unused      <duration>
 //		refresh_param       <name> <value>
 //		refresh_scope       on | off
 //		refresh_method      POST | GET
@@ -197,6 +205,7 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"token_lifetime":      {"token_lifetime <duration>, such as token_lifetime 12h", duration(&o.TokenLifetime)},
 		"auto_refresh":        {"auto_refresh on or auto_refresh off", onOff(&o.AutoRefresh)},
 		"refresh_buffer":      {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
+		"refresh_unused":      {"refresh_unused <duration>, such as refresh_unused 20d", duration(&o.RefreshUnused)},
 		"refresh_param*":      {"refresh_param <name> <value>", pair(&o.RefreshParams)},
 		"refresh_scope":       {"refresh_scope on or refresh_scope off", onOff(&o.RefreshScope)},
 		"refresh_method":      {"refresh_method POST or refresh_method GET", oneOf(&o.RefreshMethod, "POST", "GET")},
@@ -223,6 +232,7 @@ func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: toolkit.Payment(o.RefreshWith), RefreshScope: o.RefreshScope,
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
-		AutoRefresh: o.AutoRefresh, RefreshBuffer: toolkit.Duration(time.Duration(o.RefreshBuffer)), TokenLifetime: toolkit.Duration(time.Duration(o.TokenLifetime)),
+		AutoRefresh: o.AutoRefresh, RefreshBuffer: toolkit.Duration(time.Duration(o.RefreshBuffer)), RefreshUnused: toolkit.Duration(time.Duration(o.RefreshUnused)),
+		TokenLifetime: toolkit.Duration(time.Duration(o.TokenLifetime)),
 	}
 }

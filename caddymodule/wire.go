@@ -24,6 +24,7 @@ import (
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/toolkit"
@@ -36,7 +37,9 @@ type engine struct {
 	state   *state
 	cache   *cache
 	ring    *seal.Ring
-	audit   *audit.Writer
+
+	credentials *tokencache.Source
+	audit       *audit.Writer
 }
 
 // use gives the engine, and keeps its store open until leave is called. Caddy waits
@@ -104,7 +107,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 	if shared, ok := a.opener.(SharedStoreOpener); ok {
 		credentials.MaxStale = shared.StaleLimit()
 	}
-	e := &engine{state: a.state, cache: cache, ring: ring, audit: record}
+	e := &engine{state: a.state, cache: cache, ring: ring, audit: record, credentials: credentials}
 	e.gateway = gateway.New(gateway.Config{
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),

@@ -57,7 +57,7 @@ func (c *Source) RenewUnused(ctx context.Context, tk *toolkit.Toolkit, after, pa
 
 // unused reports whether a connection is to be renewed although nobody asks for it.
 func (c *Source) unused(conn connection.Connection, tk *toolkit.Toolkit, after time.Duration) bool {
-	if tk.OAuth == nil || conn.RefreshToken.IsZero() || usable(conn, tk) != nil {
+	if tk.OAuth == nil || c.payment(tk, conn).IsZero() || usable(conn, tk) != nil {
 		return false
 	}
 	return c.now().Sub(conn.IssuedAt) >= after-after/5*time.Duration(spread(conn.Key))/spreadSteps

@@ -72,6 +72,9 @@ type OAuth2 struct {
 	// RefreshBuffer is how long before the end of its life a token is renewed.
 	// Zero: the smaller of 5 minutes and a share of the lifetime.
 	RefreshBuffer time.Duration
+	// RefreshUnused is after how long a connection that nobody uses is renewed, so that
+	// the provider does not forget its refresh token. Zero: never.
+	RefreshUnused time.Duration
 	// NoRefresh: tokens are never renewed.
 	NoRefresh bool
 }

@@ -24,7 +24,7 @@ const dialect = `{
 		"authorize_params": {"a": "1"}, "token_params": {"t": "1"}, "refresh_params": {"r": "1"}, "body_format": "json",
 		"token_headers": {"x-version": "2"}, "token_path": "authed_user",
 		"refresh_method": "GET", "refresh_grant_type": "fb_exchange_token", "refresh_token_param": "fb_exchange_token", "refresh_with": "access_token",
-		"refresh_scope": true, "reconnect_errors": ["190"], "retry_errors": ["2"], "token_lifetime": "12h", "refresh_buffer": "90s"
+		"refresh_scope": true, "reconnect_errors": ["190"], "retry_errors": ["2"], "token_lifetime": "12h", "refresh_buffer": "90s", "refresh_unused": "480h"
 	}
 }`
 
@@ -55,7 +55,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 		BodyFormat: toolkit.FormatJSON, TokenHeaders: map[string]string{"X-Version": "2"}, TokenPath: "authed_user",
 		RefreshMethod: "GET", RefreshGrantType: "fb_exchange_token", RefreshTokenParam: "fb_exchange_token", RefreshWith: toolkit.WithAccessToken,
 		RefreshScope: true, ReconnectErrors: []string{"190"}, RetryErrors: []string{"2"},
-		TokenLifetime: 12 * time.Hour, RefreshBuffer: 90 * time.Second, NoRefresh: true,
+		TokenLifetime: 12 * time.Hour, RefreshBuffer: 90 * time.Second, RefreshUnused: 480 * time.Hour, NoRefresh: true,
 	}
 	if !reflect.DeepEqual(*tk.OAuth, want) {
 		t.Errorf("got %+v\nwant %+v", *tk.OAuth, want)
@@ -84,7 +84,7 @@ func TestEveryFieldOfTheDialectCanBeSaidDifferently(t *testing.T) {
 		AuthorizeParams: map[string]string{"a": "2"}, TokenParams: map[string]string{"t": "2"}, RefreshParams: map[string]string{"r": "2"},
 		BodyFormat: toolkit.FormatForm, TokenHeaders: map[string]string{"x-version": "3"}, TokenPath: "data",
 		RefreshMethod: "POST", RefreshGrantType: "g", RefreshTokenParam: "p", RefreshWith: toolkit.WithRefreshToken, RefreshScope: &off,
-		TokenLifetime: 1, RefreshBuffer: 2, ClientID: "c", ClientSecret: secret.New("s"), Scopes: []string{"x"}, AutoRefresh: &off,
+		TokenLifetime: 1, RefreshBuffer: 2, RefreshUnused: 3, ClientID: "c", ClientSecret: secret.New("s"), Scopes: []string{"x"}, AutoRefresh: &off,
 		ReconnectErrors: []string{"1"}, RetryErrors: []string{"1"},
 	}
 	got := odd(t).Over(toolkit.Definition{OAuth: over}).OAuth

@@ -47,6 +47,7 @@ type OAuthDefinition struct {
 
 	TokenLifetime Duration `json:"token_lifetime,omitzero"`
 	RefreshBuffer Duration `json:"refresh_buffer,omitzero"`
+	RefreshUnused Duration `json:"refresh_unused,omitzero"`
 
 	ClientID     string        `json:"-"`
 	ClientSecret secret.String `json:"-"`
@@ -95,6 +96,7 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	over.ReconnectErrors = slices.Concat(o.ReconnectErrors, over.ReconnectErrors)
 	over.RetryErrors = slices.Concat(o.RetryErrors, over.RetryErrors)
 	over.TokenLifetime = cmp.Or(over.TokenLifetime, o.TokenLifetime)
+	over.RefreshUnused = cmp.Or(over.RefreshUnused, o.RefreshUnused)
 	over.RefreshBuffer = cmp.Or(over.RefreshBuffer, o.RefreshBuffer)
 	over.AutoRefresh = cmp.Or(over.AutoRefresh, o.AutoRefresh)
 	return over
@@ -123,7 +125,7 @@ func (d Definition) oauth(t *Toolkit) error {
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: o.RefreshWith, RefreshScope: o.RefreshScope != nil && *o.RefreshScope,
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
-		TokenLifetime: time.Duration(o.TokenLifetime), RefreshBuffer: time.Duration(o.RefreshBuffer), NoRefresh: o.AutoRefresh != nil && !*o.AutoRefresh,
+		TokenLifetime: time.Duration(o.TokenLifetime), RefreshBuffer: time.Duration(o.RefreshBuffer), RefreshUnused: time.Duration(o.RefreshUnused), NoRefresh: o.AutoRefresh != nil && !*o.AutoRefresh,
 	}
 	t.require("client_secret", t.OAuth.AuthStyle == StyleNone || !o.ClientSecret.IsZero())
 	t.require("client_id", o.ClientID != "")
