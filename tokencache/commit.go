@@ -20,6 +20,7 @@ import (
 type purchase struct {
 	spent secret.String
 	grant oauth.Grant
+	since time.Time // when it was held, if it is
 }
 
 // succeeds reports whether the purchase still counts: not if the user connected
@@ -31,9 +32,9 @@ func (p purchase) succeeds(conn connection.Connection) bool {
 // saveWaits are the pauses between attempts to save a new token.
 var saveWaits = []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second, 3 * time.Second, 6 * time.Second}
 
-// commit saves a new grant before anybody uses it: a token that was used and then
-// lost in a crash has ended the old one at many providers. Where the store will
-// not take it, it is held in memory for the next attempt.
+// commit saves a new grant before anybody uses it. Where the store will not take it,
+// however often it is asked, the token is held in memory and used from there: the old
+// one is spent, and a user who is kept waiting as well has gained nothing.
 func (c *Source) commit(ctx context.Context, base connection.Connection, bought purchase) (connection.Connection, error) {
 	ctx, cancel := within(ctx, saveLimit)
 	defer cancel()
@@ -41,11 +42,12 @@ func (c *Source) commit(ctx context.Context, base connection.Connection, bought 
 	switch {
 	case err == nil:
 		return saved, nil
-	case !errors.Is(err, connection.ErrNotConnected):
-		c.hold(base, &bought)
-		c.tell(Event{Kind: Unsaved, Key: base.Key, Err: err})
+	case errors.Is(err, connection.ErrNotConnected):
+		return connection.Connection{}, trouble(err)
 	}
-	return connection.Connection{}, trouble(err)
+	bought.since = c.now()
+	c.tell(Event{Kind: Unsaved, Key: base.Key, Err: err})
+	return c.hold(base, &bought).conn, nil
 }
 
 // save writes a purchase, trying again after each of the waits. It gives what is in
@@ -92,15 +94,64 @@ func (c *Cache) saveHeld(ctx context.Context, key connection.Key) error {
 		return err
 	}
 	c.letGo(key, e.held)
+	switch {
+	case err != nil:
+		c.forget(e.conn)
+	case !e.held.succeeds(base):
+		c.Put(base) // the user connected again, or took the grant back
+	}
 	return err
 }
 
 // hold keeps a purchase in memory, also where the connection was pushed out of the
-// cache while it was refreshed.
-func (c *Cache) hold(conn connection.Connection, bought *purchase) {
+// cache while it was refreshed, and sees to it that it is saved.
+func (c *Cache) hold(base connection.Connection, bought *purchase) entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.putLocked(conn).held = bought
+	e := c.putLocked(base)
+	e.held = bought
+	if !c.saving {
+		c.saving = true
+		c.saver.Go(c.keepSaving)
+	}
+	return e.shown()
+}
+
+// shown is the entry as it is used: with what is held, as if that were saved.
+func (e entry) shown() entry {
+	if e.held != nil && e.held.succeeds(e.conn) {
+		e.conn = renewed(e.conn, e.held.grant, e.held.since)
+	}
+	return e
+}
+
+const (
+	// saveAgain is the time between attempts to save what is held.
+	saveAgain = time.Second
+	// saveForDays is for how long that goes on while nobody uses the connection.
+	saveForDays = 7 * 24 * time.Hour
+)
+
+// keepSaving tries to save what is held, until nothing is.
+func (c *Cache) keepSaving() {
+	for pause(c.life, saveAgain) && !c.saved() { // Close tries once more
+		for _, key := range c.heldKeys() {
+			_ = c.saveHeld(c.life, key)
+		}
+	}
+}
+
+// saved reports whether keepSaving has nothing left to do, and if so, that it ends.
+func (c *Cache) saved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if e.held != nil && c.now().Sub(e.held.since) < saveForDays {
+			return false
+		}
+	}
+	c.saving = false
+	return true
 }
 
 func (c *Cache) letGo(key connection.Key, bought *purchase) {

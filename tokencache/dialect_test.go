@@ -125,6 +125,7 @@ func TestATokenThatPaidForItselfIsHeld(t *testing.T) {
 		w.token(g, key("ada")) // the old one still works
 		time.Sleep(time.Minute)
 		w.store.up()
+		time.Sleep(2 * saveAgain)
 		if c := w.token(g, key("ada")); c.AccessToken.Reveal() != "EAA+" || w.stored(key("ada")).AccessToken.Reveal() != "EAA+" {
 			t.Errorf("got %s", c.AccessToken.Reveal())
 		}

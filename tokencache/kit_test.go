@@ -61,7 +61,9 @@ func (w *world) gateway() *Source { return w.gatewayWith(Config{}) }
 
 func (w *world) gatewayWith(cfg Config) *Source {
 	cfg.Vault = w.vault
-	return New(cfg).Source(w.provider, w.observe)
+	c := New(cfg)
+	w.t.Cleanup(c.Close)
+	return c.Source(w.provider, w.observe)
 }
 
 func (w *world) observe(e Event) {

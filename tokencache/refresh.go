@@ -200,8 +200,8 @@ func (c *Source) spend(ctx context.Context, tk *toolkit.Toolkit, conn connection
 	if err != nil {
 		return c.refused(ctx, tk, conn, err)
 	}
-	fresh, err := c.commit(ctx, conn, purchase{payment, grant})
-	if err == nil && fresh.AccessToken.Equal(grant.AccessToken) {
+	fresh, err := c.commit(ctx, conn, purchase{spent: payment, grant: grant})
+	if e, _ := c.peek(conn.Key); err == nil && e.held == nil && fresh.AccessToken.Equal(grant.AccessToken) {
 		c.tell(Event{Kind: Refreshed, Key: conn.Key, Took: c.now().Sub(start), ExpiresAt: fresh.ExpiresAt})
 		if lost := toolkit.LostScopes(conn.Scopes, grant.Scopes); len(lost) > 0 {
 			c.tell(Event{Kind: Narrowed, Key: conn.Key, Scopes: lost})

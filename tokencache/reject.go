@@ -16,7 +16,7 @@ import (
 func (c *Source) Rejected(ctx context.Context, conn connection.Connection, path string) {
 	c.mu.Lock()
 	e := c.entries[conn.Key]
-	if e == nil || !e.conn.AccessToken.Equal(conn.AccessToken) {
+	if e == nil || !e.shown().conn.AccessToken.Equal(conn.AccessToken) {
 		c.mu.Unlock()
 		return // it is another token by now
 	}

@@ -52,7 +52,12 @@ type Cache struct {
 
 	mu      sync.RWMutex
 	entries map[connection.Key]*entry
-	news    news
+	saving  bool // somebody is at work on what is held
+
+	saver sync.WaitGroup
+	life  context.Context // until Close
+	end   context.CancelFunc
+	news  news
 
 	loads     flight[connection.Key, connection.Connection]
 	refreshes flight[connection.Key, connection.Connection]
@@ -61,7 +66,8 @@ type Cache struct {
 // entry is what is known of one connection. Its fields belong to Cache.mu.
 type entry struct {
 	conn connection.Connection
-	// held is a grant that the store has not taken yet.
+	// held is a grant that the store has not taken yet; conn is without it but in
+	// peek's copies.
 	held *purchase
 	// calm is until when the token endpoint is left alone after a fault, and
 	// faults how many came in a row.
@@ -102,6 +108,7 @@ func New(cfg Config) *Cache {
 	if c.max <= 0 {
 		c.max = 10_000
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	if w, watches := cfg.Vault.(watcher); watches && w.Shared() {
 		c.news.from = w
 	}
@@ -113,6 +120,8 @@ func New(cfg Config) *Cache {
 func (c *Cache) Close() {
 	c.refreshes.end()
 	c.loads.end()
+	c.end()
+	c.saver.Wait()
 	// What the store would not take is tried once more: it is the last chance.
 	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
 	defer cancel()
@@ -309,7 +318,7 @@ func (c *Cache) peek(key connection.Key) (entry, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if e := c.entries[key]; e != nil {
-		return *e, true
+		return e.shown(), true
 	}
 	return entry{}, false
 }
@@ -326,7 +335,10 @@ func (c *Cache) putLocked(conn connection.Connection) *entry {
 		return e
 	}
 	if !e.conn.AccessToken.Equal(conn.AccessToken) {
-		*e = entry{trust: trust{doubtful: true}}
+		*e = entry{trust: trust{doubtful: true}, held: e.held}
+	}
+	if e.held != nil && !e.held.succeeds(conn) {
+		e.held = nil
 	}
 	e.conn, e.trust.asOf = conn, c.now()
 	return e
