@@ -168,8 +168,14 @@ func (s *state) processKey() (*seal.Ring, error) {
 	return s.random, nil
 }
 
-// sweep removes what has expired, in steps that hold nobody up for long.
+// sweep removes what has expired, in steps that hold nobody up for long, and lets the
+// caches forget what nobody uses.
 func (s *state) sweep() error {
+	s.mu.Lock()
+	for _, c := range s.caches {
+		c.tokens.Tidy()
+	}
+	s.mu.Unlock()
 	const step = 500
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -247,6 +247,7 @@ func TestNobodyIsConnectedWhoHasNoRecord(t *testing.T) {
 		g := w.gateway()
 		w.unusable(g, key("ada"), connection.NotConnected, connection.NoConnection)
 		w.connect(key("ada")) // at another gateway: this one did not take the absence for lasting
+		time.Sleep(absentLife)
 		w.token(g, key("ada"))
 	})
 }
@@ -268,6 +269,7 @@ func TestConnectingAtAnotherGatewayIsSeenHere(t *testing.T) {
 			}
 			w.unusable(g, key("ada"), connection.NotConnected, connection.NoConnection)
 			w.connect(key("ada"))
+			time.Sleep(absentLife)
 			w.token(g, key("ada"))
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -52,7 +53,8 @@ type Cache struct {
 
 	mu      sync.RWMutex
 	entries map[connection.Key]*entry
-	saving  bool // somebody is at work on what is held
+	absent  map[connection.Key]time.Time // until when nobody looks again
+	saving  bool                         // somebody is at work on what is held
 
 	saver sync.WaitGroup
 	life  context.Context // until Close
@@ -79,6 +81,7 @@ type entry struct {
 	// rejections are what the provider refused although the token was new.
 	rejections rejections
 	trust      trust
+	used       *atomic.Int64 // when it was last asked for, in Unix seconds
 }
 
 // Source gives credentials from a cache, with one configuration's way to the
@@ -101,7 +104,7 @@ func (c *Cache) Source(refresher Refresher, observe func(Event)) *Source {
 
 // New makes a cache. It does nothing until it is asked.
 func New(cfg Config) *Cache {
-	c := &Cache{vault: cfg.Vault, now: cfg.Now, max: cfg.MaxEntries, entries: map[connection.Key]*entry{}}
+	c := &Cache{vault: cfg.Vault, now: cfg.Now, max: cfg.MaxEntries, entries: map[connection.Key]*entry{}, absent: map[connection.Key]time.Time{}}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -139,6 +142,7 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 		return connection.Connection{}, err
 	}
 	now := c.now()
+	e.touch(now)
 	switch {
 	case tk.OAuth == nil:
 		return e.conn, nil
@@ -237,7 +241,7 @@ func (c *Cache) keep(conn connection.Connection) {
 		before = e.rejections
 	}
 	if e := c.putLocked(conn); e.conn.Version == conn.Version {
-		*e = entry{conn: conn, rejections: before, trust: e.trust}
+		*e = entry{conn: conn, rejections: before, trust: e.trust, used: e.used}
 	}
 }
 
@@ -265,6 +269,9 @@ func usable(conn connection.Connection, tk *toolkit.Toolkit) error {
 // to connect, let us see whether that has been done at another gateway.
 func (c *Source) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
 	e, known := c.peek(key)
+	if !known && c.isAbsent(key) {
+		return entry{}, trouble(connection.ErrNotConnected)
+	}
 	known = known && usable(e.conn, tk) == nil
 	if known && c.current(e) {
 		return e, nil
@@ -296,6 +303,7 @@ func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connec
 		conn, err := c.vault.Load(ctx, key)
 		if errors.Is(err, connection.ErrNotConnected) {
 			c.forget(known.conn)
+			c.noteAbsent(key)
 		}
 		if err != nil {
 			return connection.Connection{}, err
@@ -326,16 +334,18 @@ func (c *Cache) peek(key connection.Key) (entry, bool) {
 // putLocked keeps conn unless a later version is known already: a slow read must
 // not bring back what was replaced while it was under way.
 func (c *Cache) putLocked(conn connection.Connection) *entry {
+	delete(c.absent, conn.Key)
 	e := c.entries[conn.Key]
 	if e == nil {
 		c.makeRoomLocked()
-		e = &entry{trust: trust{doubtful: true}}
+		e = &entry{trust: trust{doubtful: true}, used: new(atomic.Int64)}
+		e.touch(c.now())
 		c.entries[conn.Key] = e
 	} else if e.conn.Version > conn.Version && !c.remade(e.conn, conn) {
 		return e
 	}
 	if !e.conn.AccessToken.Equal(conn.AccessToken) {
-		*e = entry{trust: trust{doubtful: true}, held: e.held}
+		*e = entry{trust: trust{doubtful: true}, held: e.held, used: e.used}
 	}
 	if e.held != nil && !e.held.succeeds(conn) {
 		e.held = nil

@@ -74,11 +74,13 @@ func (c *Cache) hear(n vault.News) {
 	c.news.count++
 	switch n.Kind {
 	case store.Changed:
+		delete(c.absent, n.Key)
 		if e := c.entries[n.Key]; e != nil {
 			e.trust.doubtful = true
 		}
 	case store.Listening:
 		c.news.listening, c.news.away = true, time.Time{}
+		clear(c.absent)
 		for _, e := range c.entries {
 			e.trust.doubtful = true
 		}
