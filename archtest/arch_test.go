@@ -61,7 +61,7 @@ var rooms = map[string][]string{
 	// grants that come from elsewhere pass it in the clear.
 	"custody": {"caller", "connection", "secret", "tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit"},
 	"bench/connections": {
-		"connection", "secret", "tokencache", "tokencache/seal", "tokencache/store/filestore", "tokencache/vault", "toolkit",
+		"connection", "oauth", "secret", "tokencache", "tokencache/seal", "tokencache/store/filestore", "tokencache/vault", "toolkit",
 	},
 
 	"demo":         {},

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -80,27 +81,36 @@ func run(n int, path string) error {
 		return err
 	}
 	fmt.Printf("opened    in %v, with the first connection read\n", time.Since(begun).Round(time.Microsecond))
-	return read(v, n)
+	if err := read(v, n); err != nil {
+		return err
+	}
+	return storm(v)
 }
 
 func key(i int) connection.Key {
 	return connection.Key{Tenant: "default", User: fmt.Sprintf("user-%08d", i), Toolkit: "acme"}
 }
 
+// expired are connections whose token's time has passed, all of them at once.
+const expired = 10_000
+
+func expiredKey(i int) connection.Key {
+	return connection.Key{Tenant: "storm", User: fmt.Sprintf("user-%08d", i), Toolkit: "acme"}
+}
+
 func fill(v *vault.Vault, n int) error {
+	return each(n, func(i int) error { return save(v, key(i), time.Now().Add(24*time.Hour)) })
+}
+
+// each does work for 0 to n-1, many at a time.
+func each(n int, work func(int) error) error {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	failed := make(chan error, writers)
 	for range writers {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				now := time.Now()
-				_, err := v.Save(context.Background(), connection.Connection{
-					Key: key(i), ID: fmt.Sprint("con_", i), Status: connection.Active, Granted: granted,
-					AccessToken: secret.New(strings.Repeat("a", 120)), RefreshToken: secret.New(strings.Repeat("r", 120)),
-					IssuedAt: now, ExpiresAt: now.Add(24 * time.Hour), CreatedAt: now, UpdatedAt: now,
-				})
-				if err != nil {
+				if err := work(i); err != nil {
 					failed <- err
 					return
 				}
@@ -114,6 +124,44 @@ func fill(v *vault.Vault, n int) error {
 	default:
 		return nil
 	}
+}
+
+func save(v *vault.Vault, k connection.Key, expires time.Time) error {
+	now := time.Now()
+	_, err := v.Save(context.Background(), connection.Connection{
+		Key: k, ID: "con_" + k.User, Status: connection.Active, Granted: granted,
+		AccessToken: secret.New(strings.Repeat("a", 120)), RefreshToken: secret.New(strings.Repeat("r", 120)),
+		IssuedAt: now, ExpiresAt: expires, CreatedAt: now, UpdatedAt: now,
+	})
+	return err
+}
+
+// provider answers at once, so that what is measured is ours.
+type provider struct{ asked atomic.Int64 }
+
+// Refresh implements tokencache.Refresher.
+func (p *provider) Refresh(context.Context, *toolkit.OAuth2, secret.String) (oauth.Grant, error) {
+	p.asked.Add(1)
+	now := time.Now()
+	return oauth.Grant{AccessToken: secret.New(strings.Repeat("b", 120)), RefreshToken: secret.New(strings.Repeat("s", 120)), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, nil
+}
+
+// storm asks for connections that have all expired, each four times at once.
+func storm(v *vault.Vault) error {
+	if err := each(expired, func(i int) error { return save(v, expiredKey(i), time.Now()) }); err != nil {
+		return err
+	}
+	p := new(provider)
+	cache := tokencache.New(tokencache.Config{Vault: v, MaxEntries: expired}).Source(p, nil)
+	begun := time.Now()
+	err := each(4*expired, func(i int) error {
+		_, err := cache.Token(context.Background(), acme, expiredKey(i/4))
+		return err
+	})
+	took := time.Since(begun)
+	fmt.Printf("refreshed %d connections that had expired at once in %v, asked for by %d calls of which %d ran at a time: %v each, %d token requests\n",
+		expired, took.Round(time.Millisecond), 4*expired, writers, (took / expired).Round(time.Microsecond), p.asked.Load())
+	return err
 }
 
 var (
