@@ -61,7 +61,8 @@ var rooms = map[string][]string{
 	// grants that come from elsewhere pass it in the clear.
 	"custody": {"caller", "connection", "secret", "tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit"},
 	"bench/connections": {
-		"connection", "oauth", "secret", "tokencache", "tokencache/seal", "tokencache/store/filestore", "tokencache/vault", "toolkit",
+		"connection", "oauth", "secret", "tokencache", "tokencache/seal", "tokencache/store", "tokencache/store/filestore",
+		"tokencache/store/redisstore", "tokencache/vault", "toolkit",
 	},
 
 	"demo":         {},

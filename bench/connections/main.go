@@ -7,6 +7,7 @@
 //
 //	go run ./bench/connections -n 100000
 //	go run ./bench/connections -n 1000000 -file /tmp/connections.db
+//	go run ./bench/connections -n 100000 -redis 127.0.0.1:6379
 package main
 
 import (
@@ -27,7 +28,9 @@ import (
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/filestore"
+	"github.com/toolgate/toolgate/tokencache/store/redisstore"
 	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -35,8 +38,9 @@ import (
 func main() {
 	n := flag.Int("n", 100_000, "how many connections")
 	file := flag.String("file", "", "where; default: a temporary file")
+	server := flag.String("redis", "", "host:port of a Redis server, which had better be empty, in place of a file")
 	flag.Parse()
-	if err := run(*n, *file); err != nil {
+	if err := run(*n, *file, *server); err != nil {
 		fmt.Fprintln(os.Stderr, "connections:", err)
 		os.Exit(1)
 	}
@@ -44,7 +48,7 @@ func main() {
 
 const writers, reads = 64, 100_000
 
-func run(n int, path string) error {
+func run(n int, path, server string) error {
 	if path == "" {
 		dir, err := os.MkdirTemp("", "toolgate-bench-")
 		if err != nil {
@@ -53,11 +57,15 @@ func run(n int, path string) error {
 		defer os.RemoveAll(dir)
 		path = filepath.Join(dir, "connections.db")
 	}
+	open := func() store.Store { return filestore.New(filestore.Config{Path: path}) }
+	if server != "" {
+		open = func() store.Store { return redisstore.New(redisstore.Config{Addresses: []string{server}}) }
+	}
 	ring, err := seal.ParseRing(seal.NewKey())
 	if err != nil {
 		return err
 	}
-	s := filestore.New(filestore.Config{Path: path})
+	s := open()
 	begun := time.Now()
 	if err := fill(vault.New(s, ring), n); err != nil {
 		return err
@@ -66,14 +74,11 @@ func run(n int, path string) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
 	fmt.Printf("written   %d connections in %v by %d writers: %v each\n", n, took.Round(time.Millisecond), writers, took/time.Duration(n))
-	fmt.Printf("file      %d MiB, %d bytes each\n", info.Size()>>20, info.Size()/int64(n))
-
-	s = filestore.New(filestore.Config{Path: path})
+	if info, err := os.Stat(path); err == nil {
+		fmt.Printf("file      %d MiB, %d bytes each\n", info.Size()>>20, info.Size()/int64(n))
+	}
+	s = open()
 	defer s.Close()
 	v := vault.New(s, ring)
 	begun = time.Now()
