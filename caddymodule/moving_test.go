@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
 )
 
 func TestConnectionsMoveToAnotherStoreInAFile(t *testing.T) {
@@ -94,6 +95,30 @@ func TestConnectionsAreCopiedToAnotherStore(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", o.dir)
 	o.load(o.caddyfile("", "", ""))
 	o.wantCall(t, "alice", ok, "")
+}
+
+// There and back again: a file, Redis, a file.
+func TestConnectionsMoveToRedisAndBack(t *testing.T) {
+	t.Setenv("SEAL", sealKey)
+	w := newWorld(t)
+	server := redistest.Start(t)
+	s := serveConfig(t, w, w.caddyfile("", "encryption_key {env.SEAL}", ""), "ACME_CLIENT_SECRET="+clientSecret, "SEAL="+sealKey)
+	w.connect()
+	s.succeeds(t, "Verified", "store", "copy", "--to", "redis {\n\taddress "+server.Addr+"\n}")
+	s.stop(t)
+
+	s = serveConfig(t, w, w.overRedis(server.Addr, ""), "ACME_CLIENT_SECRET="+clientSecret, "SEAL="+sealKey)
+	w.wantCall(t, "alice", ok, "")
+	s.succeeds(t, "primary", "keys", "list")
+	s.succeeds(t, "were already", "keys", "reseal")
+	back := filepath.Join(w.dir, "back.db")
+	s.succeeds(t, "Verified", "store", "copy", "--to", "file "+back)
+	s.stop(t)
+
+	serveConfig(t, w, strings.Replace(w.caddyfile("", "encryption_key {env.SEAL}", ""), w.storePath(), back, 1), "ACME_CLIENT_SECRET="+clientSecret, "SEAL="+sealKey)
+	w.wantCall(t, "alice", ok, "")
+	w.acme.ExpireAccessTokens()
+	w.wantCall(t, "alice", ok, "")
 }
 
 func TestAStoreThatIsInUseWithAnotherKeyIsNotJoined(t *testing.T) {
