@@ -11,7 +11,10 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/memstore"
+	"github.com/toolgate/toolgate/tokencache/store/redisstore"
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
 	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
@@ -50,8 +53,25 @@ func (v nextVault) fields(t *testing.T) (all map[string]any) {
 }
 
 func TestTwoVersionsWorkSideBySideOnOneStore(t *testing.T) {
-	s := memstore.New(nil)
-	this, next := vault.New(s, ring(t, oneKey)), nextVault{vault.New(s, ring(t, oneKey))}
+	t.Run("memory", func(t *testing.T) {
+		s := memstore.New(nil)
+		sideBySide(t, s, s)
+	})
+	t.Run("Redis, from two gateways", func(t *testing.T) {
+		server := redistest.Start(t)
+		gateway := func() store.Store {
+			s := redisstore.New(redisstore.Config{Addresses: []string{server.Addr}})
+			t.Cleanup(func() { s.Close() })
+			return s
+		}
+		sideBySide(t, gateway(), gateway())
+	})
+}
+
+// sideBySide has one gateway of this version and one of the next, each with its way to
+// the store.
+func sideBySide(t *testing.T, one, two store.Store) {
+	this, next := vault.New(one, ring(t, oneKey)), nextVault{vault.New(two, ring(t, oneKey))}
 	first := full()
 	first.Beyond = secret.String{}
 	if _, err := this.Save(t.Context(), first); err != nil {

@@ -188,7 +188,7 @@ func TestAFailoverIsGoneThrough(t *testing.T) {
 	}
 }
 
-func TestAClusterThatLostANodeKeepsWhatTheOthersHave(t *testing.T) {
+func TestAClusterSpreadsRecordsAndMovesItsSlots(t *testing.T) {
 	nodes := redistest.StartCluster(t)
 	s := opened(t, Config{Addresses: nodes[:1], Cluster: true, Timeout: time.Second})
 	for i := range 30 {
