@@ -134,6 +134,13 @@ type OAuth2 struct {
 	// the catalogue's.
 	RetryErrors []string `json:"retry_errors,omitempty"`
 
+	// How the API says, in another way than by 401, that a token is no good: the
+	// status of such an answer, a field of its JSON, and the values that it has then,
+	// such as 200, `error`, and `token_expired`. The token is renewed then as after a
+	// 401. Answers of that status wait until 16 KiB of their JSON have come, or all
+	// of it; others go through as they come. Default: the catalogue's.
+	RefusedWhen *toolkit.Sign `json:"refused_when,omitempty"`
+
 	// The header that the token goes into on calls, if not `Authorization`, such as
 	// Shopify's `X-Shopify-Access-Token`. Default: the catalogue's.
 	Header string `json:"header,omitempty"`
@@ -176,6 +183,7 @@ type OAuth2 struct {
 //		refresh_with        refresh_token | access_token
 //		reconnect_errors    <code>...
 //		retry_errors        <code>...
+//		refused_when        <status> <field> <value>...
 //		header              <name>
 //		prefix              <text>
 //	}
@@ -214,13 +222,14 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"refresh_with":        {"refresh_with refresh_token or refresh_with access_token", oneOf(&o.RefreshWith, "refresh_token", "access_token")},
 		"reconnect_errors":    {"reconnect_errors <code>..., such as reconnect_errors unauthorized_client", texts(&o.ReconnectErrors)},
 		"retry_errors":        {"retry_errors <code>...", texts(&o.RetryErrors)},
+		"refused_when":        {"refused_when <status> <field> <value>..., such as refused_when 200 error token_expired", sign(&o.RefusedWhen)},
 		"header":              {"header <name>, such as header X-Shopify-Access-Token", text(&o.Header)},
 		"prefix":              {`prefix <text>, such as prefix "Zoho-oauthtoken "`, optionalText(&o.Prefix)},
 	})
 }
 
 func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
-	d.Auth.Kind, d.Auth.Header, d.Auth.Prefix = toolkit.OAuth, o.Header, o.Prefix
+	d.Auth.Kind, d.Auth.Header, d.Auth.Prefix, d.Auth.Refused = toolkit.OAuth, o.Header, o.Prefix, o.RefusedWhen
 	d.OAuth = toolkit.OAuthDefinition{
 		Issuer: s.plain("issuer", o.Issuer), AuthorizeURL: s.plain("authorize_url", o.AuthorizeURL), TokenURL: s.plain("token_url", o.TokenURL),
 		RefreshURL: s.plain("refresh_url", o.RefreshURL), RevokeURL: s.plain("revoke_url", o.RevokeURL),

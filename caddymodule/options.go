@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // options are what a block may hold, by name; a name with * may come many times.
@@ -117,6 +119,21 @@ func texts(to *[]string) parser {
 			return errUsage
 		}
 		*to = append(*to, args...)
+		return nil
+	}
+}
+
+func sign(to **toolkit.Sign) parser {
+	return func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) < 3 {
+			return errUsage
+		}
+		status, err := strconv.Atoi(args[0])
+		if err != nil {
+			return errUsage
+		}
+		*to = &toolkit.Sign{Status: status, Field: args[1], Values: args[2:]}
 		return nil
 	}
 }

@@ -50,8 +50,9 @@ type exchange struct {
 	secrets    []string // of credential and those before it
 
 	// send
-	answer  *http.Response
-	renewed bool // the token was refused and renewed on the way
+	answer     *http.Response
+	renewed    bool // the token was refused and renewed on the way
+	turnedDown bool // answer says that the credential is no good
 
 	// judge
 	download *url.URL // where answer is from, if not from target; a secret

@@ -15,8 +15,8 @@ import (
 // the agent that are about the gateway's dealings with the provider. One that only
 // says where a download lies becomes the download.
 func (g *Gateway) judge(x *exchange) error {
-	switch x.answer.StatusCode {
-	case http.StatusUnauthorized:
+	switch {
+	case x.turnedDown:
 		x.dropAnswer()
 		if x.toolkit.Auth.PerUser {
 			// Even a new token was refused. That may be one endpoint's whim,
@@ -30,7 +30,7 @@ func (g *Gateway) judge(x *exchange) error {
 			return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" wants a credential, and the gateway is configured without one. The operator has to check it.")
 		}
 		return problem.New(problem.CredentialRejected, "provider_401", x.toolkit.Name+" does not accept the gateway's credential. The operator has to check it.")
-	case http.StatusProxyAuthRequired:
+	case x.answer.StatusCode == http.StatusProxyAuthRequired:
 		x.dropAnswer()
 		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
 	}

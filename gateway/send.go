@@ -29,7 +29,7 @@ func (g *Gateway) send(x *exchange) error {
 		return x.upstreamProblem(err)
 	}
 	x.answer = answer
-	if answer.StatusCode != http.StatusUnauthorized || !x.toolkit.Auth.PerUser {
+	if x.turnedDown = x.refused(); !x.turnedDown || !x.toolkit.Auth.PerUser {
 		return nil
 	}
 	x.dropAnswer()
@@ -39,6 +39,7 @@ func (g *Gateway) send(x *exchange) error {
 	if x.answer, err = x.attempt(); err != nil {
 		return x.upstreamProblem(err)
 	}
+	x.turnedDown = x.refused()
 	return nil
 }
 
@@ -87,6 +88,7 @@ func (x *exchange) outgoing() (*http.Request, error) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header["User-Agent"] = []string{"toolgate"} // GitHub refuses calls without one
 	}
+	x.readable(out.Header)
 	x.credential.Apply(out)
 	if x.body.empty() {
 		return out, nil

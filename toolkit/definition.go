@@ -49,6 +49,7 @@ type AuthDefinition struct {
 	Header  string  `json:"header,omitempty"`
 	Prefix  *string `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
 	Query   string  `json:"query,omitempty"`
+	Refused *Sign   `json:"refused,omitempty"`
 
 	Key      secret.String `json:"-"`
 	Username string        `json:"-"`
@@ -79,6 +80,7 @@ func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
 		return over // another way of authenticating shares nothing with this one
 	}
 	a.PerUser = a.PerUser || over.PerUser
+	a.Refused = cmp.Or(over.Refused, a.Refused)
 	if over.Header != "" || over.Query != "" {
 		a.Header, a.Query, a.Prefix = over.Header, over.Query, nil
 	}
@@ -197,9 +199,12 @@ func validValue(value string) bool {
 
 func (d Definition) auth(t *Toolkit) error {
 	a := d.Auth
-	t.Auth = Auth{Kind: a.Kind, PerUser: a.PerUser, Header: a.Header, Query: a.Query, Key: a.Key, Username: a.Username, Password: a.Password}
+	t.Auth = Auth{Kind: a.Kind, PerUser: a.PerUser, Header: a.Header, Query: a.Query, Refused: a.Refused, Key: a.Key, Username: a.Username, Password: a.Password}
 	if t.Auth.Header == "" && t.Auth.Query == "" {
 		t.Auth.Header = "Authorization"
+	}
+	if err := a.Refused.check(); err != nil {
+		return err
 	}
 	switch {
 	case a.Prefix != nil:

@@ -69,6 +69,9 @@ type Auth struct {
 	Header  string // "Authorization" unless Query is set
 	Prefix  string // put before the secret as it is, such as "Bearer "
 	Query   string // the query parameter instead of a header
+	// Refused is how the provider says, in other ways than by 401, that the
+	// credential is no good. Nil: it has no such way.
+	Refused *Sign
 
 	Key      secret.String // the operator's own, for APIKey
 	Username string        // the operator's own, for Basic

@@ -1,0 +1,112 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// signLimit is the largest body that is looked into for the provider's own sign, in
+// bytes as they come and as they are unpacked.
+const signLimit = 16 << 10
+
+// refused reports whether the provider's answer says that the credential is no good: by
+// 401, or by the toolkit's own sign. For that, a small JSON body is read ahead, and put
+// back; nothing else waits.
+func (x *exchange) refused() bool {
+	if x.answer.StatusCode == http.StatusUnauthorized {
+		return true
+	}
+	sign := x.toolkit.Auth.Refused
+	if sign == nil || x.answer.StatusCode != sign.Status || x.in.Method == http.MethodHead || x.answer.ContentLength > signLimit || !isJSON(x.answer.Header) {
+		return false
+	}
+	head, err := io.ReadAll(io.LimitReader(x.answer.Body, signLimit+1))
+	x.answer.Body = &ahead{Reader: io.MultiReader(bytes.NewReader(head), rest{x.answer.Body, err}), Closer: x.answer.Body}
+	if err != nil || len(head) > signLimit {
+		return false
+	}
+	return slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+}
+
+// ahead is a body of which the beginning has been read.
+type ahead struct {
+	io.Reader
+	io.Closer
+}
+
+// rest is what comes behind that, or why nothing does.
+type rest struct {
+	body io.Reader
+	err  error
+}
+
+func (r rest) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	return r.body.Read(p)
+}
+
+func isJSON(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
+}
+
+// unpacked is a small body in plain, or nothing where it is packed in a way that we did
+// not ask for.
+func unpacked(body []byte, h http.Header) []byte {
+	switch h.Get("Content-Encoding") {
+	case "", "identity":
+		return body
+	case "gzip":
+		from, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return nil
+		}
+		plain, err := io.ReadAll(io.LimitReader(from, signLimit))
+		if err != nil {
+			return nil
+		}
+		return plain
+	}
+	return nil
+}
+
+// field is a text in a JSON object; "" where there is none.
+func field(text []byte, path string) string {
+	var value any
+	if json.Unmarshal(text, &value) != nil {
+		return ""
+	}
+	for name := range strings.SplitSeq(path, ".") {
+		object, _ := value.(map[string]any)
+		value = object[name]
+	}
+	found, _ := value.(string)
+	return found
+}
+
+// readable keeps the provider from packing its answer in a way that we cannot look into.
+func (x *exchange) readable(h http.Header) {
+	if x.toolkit.Auth.Refused == nil || h["Accept-Encoding"] == nil {
+		return
+	}
+	for _, value := range h["Accept-Encoding"] {
+		for coding := range strings.SplitSeq(value, ",") {
+			if name, quality, _ := strings.Cut(coding, ";"); strings.EqualFold(strings.TrimSpace(name), "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
+				h["Accept-Encoding"] = []string{"gzip"}
+				return
+			}
+		}
+	}
+	h["Accept-Encoding"] = []string{"identity"}
+}
