@@ -129,6 +129,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Identify:  e.gateway.Identify,
 		May:       e.gateway.May,
 		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
+		Unsaved:   cache.tokens.Unsaved,
 		Key:       ring.Derive("connect form"),
 		LocalOnly: a.localOnly,
 		LinkLife:  time.Duration(a.LinkLife),

@@ -61,6 +61,9 @@ type Config struct {
 	// Connected is told of a connection that was saved, and once more when it
 	// got its label. Nil: nobody.
 	Connected func(connection.Connection)
+	// Unsaved reports whether a connection's newest token is held in memory because it
+	// could not be saved. Nil: none is.
+	Unsaved func(connection.Key) bool
 	// Key signs form tokens: 32 random bytes that outlive the process.
 	Key []byte
 	// LocalOnly: the pages serve browsers on this machine alone. It is how they

@@ -113,3 +113,17 @@ func TestATokenThatHasEndedAndIsNotRenewedIsShownSo(t *testing.T) {
 	w.cfg.Toolkits["acme"].Toolkit.OAuth.NoRefresh = true
 	w.wantStatus(t, connection.Expired, connection.NoRefreshToken)
 }
+
+func TestAConnectionWhoseTokenIsNotSavedIsShownAsDegraded(t *testing.T) {
+	unsaved := false
+	w := newWorld(t, gives(oauth.Grant{RefreshToken: secret.New("r")}), func(cfg *connect.Config) {
+		cfg.Unsaved = func(k connection.Key) bool { return unsaved && k.User == alice.User && k.Toolkit == "acme" }
+	})
+	b := newBrowser(w)
+	b.get(b.consent(w.link(alice), "alice")).want(t, http.StatusOK, "Connected as alice@acme.example")
+	for _, unsaved = range []bool{false, true} {
+		if answer := w.wantStatus(t, connection.Active, ""); answer.Degraded != unsaved {
+			t.Errorf("not saved %v: degraded %v", unsaved, answer.Degraded)
+		}
+	}
+}

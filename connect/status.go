@@ -29,8 +29,11 @@ type statusBody struct {
 	Account string            `json:"account,omitempty"`
 	Scopes  []string          `json:"scopes,omitempty"`
 	// ScopesMissing are asked for by the configuration and were not granted.
-	ScopesMissing []string   `json:"scopes_missing,omitempty"`
-	UpdatedAt     *time.Time `json:"updated_at,omitempty"`
+	ScopesMissing []string `json:"scopes_missing,omitempty"`
+	// Degraded: it works, but its newest token could not be saved and would be lost
+	// with the gateway.
+	Degraded  bool       `json:"degraded,omitempty"`
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
 }
 
 // serveStatus answers GET /v1/connections/{toolkit} for the calling agent's user.
@@ -93,6 +96,7 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 		if tk.OAuth != nil {
 			body.ScopesMissing = tk.OAuth.MissingScopes(conn.Scopes)
 		}
+		body.Degraded = s.cfg.Unsaved != nil && s.cfg.Unsaved(conn.Key)
 	}
 	if body.Status == connection.Active {
 		return nil

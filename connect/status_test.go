@@ -48,7 +48,8 @@ type statusAnswer struct {
 	Reason        string
 	Account       string
 	Scopes        []string
-	ScopesMissing []string  `json:"scopes_missing"`
+	ScopesMissing []string `json:"scopes_missing"`
+	Degraded      bool
 	Updated       time.Time `json:"updated_at"`
 
 	Code, Detail, Rule, Step string

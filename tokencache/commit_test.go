@@ -87,6 +87,9 @@ func TestATokenThatCannotBeSavedIsHeldAndNotLost(t *testing.T) {
 			t.Errorf("the first one waited %v, in which it could have been saved", took)
 		}
 		w.wantCalls(1, "nothing more is spent")
+		if !g.Cache.Unsaved(key("ada")) || g.Cache.Unsaved(key("bob")) {
+			t.Error("it is not shown which one is held")
+		}
 		if len(w.told(Unsaved)) != 1 {
 			t.Errorf("told %v", w.told(Unsaved))
 		}
@@ -96,6 +99,9 @@ func TestATokenThatCannotBeSavedIsHeldAndNotLost(t *testing.T) {
 		}
 		w.token(g, key("ada"))
 		w.wantCalls(1, "the one that was held is used")
+		if g.Cache.Unsaved(key("ada")) {
+			t.Error("it is still shown as not saved")
+		}
 		time.Sleep(2 * time.Hour)
 		w.provider.after = nil
 		w.token(g, key("ada")) // and it pays for the next

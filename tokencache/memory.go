@@ -48,6 +48,12 @@ func (e entry) touch(now time.Time) {
 	}
 }
 
+// Unsaved reports whether a connection's newest token could not be saved yet.
+func (c *Cache) Unsaved(key connection.Key) bool {
+	e, _ := c.peek(key)
+	return e.held != nil
+}
+
 // Tidy forgets what nobody has asked for in a while. What is not saved yet stays, and
 // what is known of faults for as long as they count.
 func (c *Cache) Tidy() {
