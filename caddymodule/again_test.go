@@ -94,6 +94,7 @@ func speaking(t *testing.T, f *frames) *transport {
 	}
 	tr.http.Transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		here, there := net.Pipe()
+		t.Cleanup(func() { here.Close() }) // one that was refused stays open, and pings later
 		go f.serve(there)
 		return here, nil
 	}

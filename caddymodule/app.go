@@ -8,6 +8,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ type App struct {
 	active    atomic.Bool // the configuration is the running one, or was
 	serial    int64       // later configurations have higher ones
 
-	stop chan struct{}
+	stop context.CancelFunc // of the background work
 
 	mu     sync.Mutex
 	state  *state // nil before Provision, and where nobody uses it any more
@@ -153,9 +154,10 @@ func (a *App) Start() error {
 	if len(a.Agents) == 0 {
 		a.log.Warn("no agent is configured: only calls that surely come from this machine are served")
 	}
-	a.stop = make(chan struct{})
-	go a.sweep(a.stop)
-	go a.renewUnused(a.stop)
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	go a.sweep(ctx)
+	go a.renewUnused(ctx)
 	return nil
 }
 
@@ -175,7 +177,7 @@ func (a *App) warnOfMissingPages() {
 // Stop ends the background work. Requests in flight go on.
 func (a *App) Stop() error {
 	if a.stop != nil {
-		close(a.stop)
+		a.stop()
 	}
 	return nil
 }
@@ -209,12 +211,12 @@ func (a *App) Cleanup() error {
 func stopping() bool { return caddy.Exiting() || caddy.ActiveContext().Context == nil }
 
 // sweep removes expired links and flows now and then.
-func (a *App) sweep(stop <-chan struct{}) {
+func (a *App) sweep(ctx context.Context) {
 	ticker := time.NewTicker(time.Minute)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			return
 		case <-ticker.C:
 			a.sweepOnce()

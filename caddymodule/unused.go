@@ -20,16 +20,13 @@ const (
 
 // renewUnused renews connections before the provider forgets their refresh tokens.
 // Every gateway on a store does; whoever comes second finds nothing to do.
-func (a *App) renewUnused(stop <-chan struct{}) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { <-stop; cancel() }()
+func (a *App) renewUnused(ctx context.Context) {
 	ticker := time.NewTicker(unusedEvery)
 	defer ticker.Stop()
 	for {
 		a.renewUnusedOnce(ctx, unusedPace)
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}

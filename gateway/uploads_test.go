@@ -78,7 +78,7 @@ func TestNotOneByteIsCorruptMissingOrDoubled(t *testing.T) {
 	const workers = 4
 	perWorker := 60 // for each of four ways
 	if os.Getenv("TOOLGATE_LONG") != "" {
-		perWorker = 600
+		perWorker = 120
 	}
 	everyWay(t, func(t *testing.T, w *gatewaytest.World, address string) {
 		w.Toolkits["acme"].MaxReplay = uploadLimit
@@ -133,7 +133,7 @@ func tryUpload(t *testing.T, w *gatewaytest.World, address, user string, u uploa
 		ok = status == 200 || large && status == 503 // that depends on how much was read before the refusal
 	}
 	if !ok {
-		t.Errorf("%s: %v: %d %s, %v", user, u, status, text, err)
+		t.Errorf("%s: %v: %d %s, %v\n%s", user, u, status, text, err, causes(w, user))
 	}
 	if status != 503 || u.ends != whole {
 		return
@@ -145,6 +145,16 @@ func tryUpload(t *testing.T, w *gatewaytest.World, address, user string, u uploa
 	if status, text, err := sendUpload(w, address, user, u); status != 200 {
 		t.Errorf("%s: %v, sent again: %d %s, %v", user, u, status, text, err)
 	}
+}
+
+// causes are what lies behind a user's refusals.
+func causes(w *gatewaytest.World, user string) (all string) {
+	for _, e := range w.Events() {
+		if e.Caller.User == user && e.Err != nil {
+			all += fmt.Sprintf("%s at %s: %v (%T)\n", e.Code, e.Step, e.Err, e.Err)
+		}
+	}
+	return all
 }
 
 func sendUpload(w *gatewaytest.World, address, user string, u upload) (status int, text string, err error) {

@@ -221,6 +221,18 @@ func (w *World) Event() gateway.Event {
 	}
 }
 
+// Events gives those that have come and that nobody has taken.
+func (w *World) Events() (all []gateway.Event) {
+	for {
+		select {
+		case e := <-w.events:
+			all = append(all, e)
+		default:
+			return all
+		}
+	}
+}
+
 // Dial opens a connection to the HTTP/1.1 server, for what no client would send.
 func (w *World) Dial() net.Conn {
 	w.t.Helper()
