@@ -26,7 +26,8 @@ import (
 // transport module, so that operators keep its options.
 type transport struct {
 	http    *reverseproxy.HTTPTransport
-	busy    atomic.Int64 // requests that are under way, up to the end of their answers
+	calls   http.RoundTripper // over http
+	busy    atomic.Int64      // requests that are under way, up to the end of their answers
 	retired atomic.Bool
 }
 
@@ -66,6 +67,7 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 says of each byte whose it is
 		inner.DialContext = egress.Keep(inner.DialContext)
 	}
+	t.calls = egress.Apart(t.http)
 	return t, nil
 }
 
@@ -156,7 +158,7 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 // RoundTrip implements http.RoundTripper. It follows no redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.busy.Add(1)
-	answer, err := t.http.RoundTrip(egress.Apart(r))
+	answer, err := t.calls.RoundTrip(r)
 	if err != nil || answer.StatusCode == http.StatusSwitchingProtocols {
 		t.done() // an upgraded connection belongs to whoever got it
 		return answer, err

@@ -14,15 +14,20 @@ import (
 )
 
 // kept is a connection to a provider that is used again, by another user's call too.
-// What the provider sends behind an answer's end, because it miscounts or because a
-// user made it split an answer in two, must not become the next call's answer.
+// net/http gives it to the next call while the one before may not be quite over, and
+// then two things go wrong that are not rare under load:
 //
-// net/http closes an idle connection on which something comes. But it offers the
-// connection to the next call before it looks at what it has already, and under load
-// that call takes the rest for its own answer. So the call waits until somebody
-// waits for bytes again, which means that none are left, and as long as nothing of it
-// has been written, whatever comes ends the connection. The call then goes out on
-// another one.
+// What the provider sends behind an answer's end, because it miscounts or because a
+// user made it split an answer in two, becomes the next call's answer: net/http closes
+// an idle connection on which something comes, but only looks for that afterwards.
+//
+// And where an answer has no body, its call has not even been told. If the next one's
+// upload breaks off now, the first loses its answer with the connection; if the
+// first one's agent hangs up now, the next fails with "context canceled".
+//
+// So the call waits until somebody waits for bytes again: then none are left, and the
+// call before has its answer. As long as nothing of it has been written, whatever comes
+// ends the connection, and the call goes out on another one.
 type kept struct {
 	net.Conn
 
@@ -34,7 +39,7 @@ type kept struct {
 }
 
 // Keep wraps dial, so that a connection over which HTTP/1 is spoken carries nothing
-// from one call into the next. The calls have to be made with [Apart].
+// from one call into the next. The calls have to be made through [Apart].
 func Keep(dial Dial) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -96,8 +101,9 @@ func (k *kept) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// take waits until nothing is left of the call before.
-func (k *kept) take(ctx context.Context) {
+// take waits until nothing is left of the call before. It is not ok if that one ended
+// the connection.
+func (k *kept) take(ctx context.Context) (ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.reading && !k.closed {
@@ -111,18 +117,53 @@ func (k *kept) take(ctx context.Context) {
 		k.changed.Wait()
 	}
 	k.taken = true
+	return !k.closed
 }
 
-// Apart makes r wait for a connection on which nothing is left of another call.
-func Apart(r *http.Request) *http.Request {
+// Apart makes calls over the connections of [Keep], each with nothing left of another.
+func Apart(next http.RoundTripper) http.RoundTripper { return apart{next} }
+
+type apart struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper. A connection that the call before has ended
+// took nothing of this one, so it is made again, whatever its method. net/http does the
+// same where it was the provider that ended it.
+func (a apart) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	return r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if k := keptBelow(info.Conn); k != nil && info.Reused {
-				k.take(ctx)
-			}
-		},
-	}))
+	for {
+		ended := false // the connection of the latest try
+		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+			k := keptBelow(info.Conn)
+			ended = k != nil && info.Reused && !k.take(ctx)
+		}}
+		answer, err := a.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+		if err == nil || !ended || ctx.Err() != nil {
+			return answer, err
+		}
+		again, ok := rewound(r)
+		if !ok {
+			return nil, err
+		}
+		r = again
+	}
+}
+
+// rewound is r with its body from the start.
+func rewound(r *http.Request) (again *http.Request, ok bool) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, true
+	}
+	if r.GetBody == nil {
+		return nil, false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	again = new(http.Request)
+	*again = *r
+	again.Body = body
+	return again, true
 }
 
 // keptBelow finds the connection below TLS; nil where it carries HTTP/2, which says of

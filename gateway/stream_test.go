@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 	"github.com/toolgate/toolgate/gateway/streamtest"
@@ -93,7 +94,7 @@ func laneEndpoint(t *testing.T, o streamtest.Options, l *streamtest.Lane) gatewa
 	}
 	out := l.Upstream.Transport(t, l.Certificate)
 	out.ResponseHeaderTimeout, out.TLSHandshakeTimeout, out.IdleConnTimeout = o.HeaderTime, o.HandshakeTime, o.IdleTime
-	return gateway.Endpoint{Toolkit: tk, Upstream: out}
+	return gateway.Endpoint{Toolkit: tk, Upstream: egress.Apart(out)}
 }
 
 // The suite has how a stream that is cut looks from outside; the event tells the operator.

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 )
 
@@ -78,11 +79,12 @@ func TestNotOneByteIsCorruptMissingOrDoubled(t *testing.T) {
 	const workers = 4
 	perWorker := 60 // for each of four ways
 	if os.Getenv("TOOLGATE_LONG") != "" {
-		perWorker = 120
+		perWorker = 600
 	}
 	everyWay(t, func(t *testing.T, w *gatewaytest.World, address string) {
 		w.Toolkits["acme"].MaxReplay = uploadLimit
 		w.Provider.Handle(checkUpload)
+		w.Client.Transport = apart(w.Client.Transport.(*http.Transport))
 		var running sync.WaitGroup
 		for worker := range workers {
 			rng := rand.New(rand.NewPCG(1, uint64(worker)))
@@ -95,6 +97,13 @@ func TestNotOneByteIsCorruptMissingOrDoubled(t *testing.T) {
 		}
 		running.Wait()
 	})
+}
+
+// apart keeps the test's own uploads from each other, as the gateway does with those
+// to the provider: net/http closes a connection under the next request.
+func apart(tr *http.Transport) http.RoundTripper {
+	tr.DialContext = egress.Keep(tr.DialContext)
+	return egress.Apart(tr)
 }
 
 // checkUpload refuses the first token of a connection, or any, and compares what

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
@@ -96,8 +97,9 @@ func (w *World) config(o Options) gateway.Config {
 		Credentials: w.Credentials, Links: w.Links, Audit: w.Audit,
 		Observe: func(e gateway.Event) { w.events <- e },
 	}
-	upstream := w.Provider.transport()
-	w.t.Cleanup(upstream.CloseIdleConnections)
+	transport := w.Provider.transport()
+	w.t.Cleanup(transport.CloseIdleConnections)
+	upstream := egress.Apart(transport)
 	for id, tk := range w.Toolkits {
 		cfg.Toolkits[id] = gateway.Endpoint{Toolkit: tk, Upstream: upstream}
 	}

@@ -172,7 +172,7 @@ func ReadBody(r *http.Request) Body {
 // transport reaches the provider as the gateway's configuration would: it unpacks
 // nothing, follows no redirect and, over TLS, speaks HTTP/2.
 func (p *Provider) transport() *http.Transport {
-	tr := &http.Transport{DialContext: egress.HearOut(new(net.Dialer).DialContext), DisableCompression: true, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, ExpectContinueTimeout: time.Second}
+	tr := &http.Transport{DialContext: egress.Keep(egress.HearOut(new(net.Dialer).DialContext)), DisableCompression: true, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, ExpectContinueTimeout: time.Second}
 	if cert := p.server.Certificate(); cert != nil {
 		known := p.server.Client().Transport.(*http.Transport).TLSClientConfig
 		tr.TLSClientConfig = &tls.Config{RootCAs: known.RootCAs}
