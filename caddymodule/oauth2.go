@@ -122,6 +122,15 @@ type OAuth2 struct {
 	// catalogue's, or `refresh_token`.
 	RefreshWith string `json:"refresh_with,omitempty"`
 
+	// The `grant_type` with which the first token, which lives for an hour, is exchanged
+	// for one that lives long, right after the user has connected, such as Instagram's
+	// `ig_exchange_token`. The token goes into the parameter `refresh_token_param`.
+	// Default: the catalogue's, or there is no such step.
+	LongLivedGrantType string `json:"long_lived_grant_type,omitempty"`
+
+	// Where that is done. Default: the catalogue's, or where tokens are renewed.
+	LongLivedURL string `json:"long_lived_url,omitempty"`
+
 	// Send the scopes on a refresh too, as some of Microsoft's tokens need it: those
 	// that were granted, of the ones above. Default: the catalogue's, or false.
 	RefreshScope *bool `json:"refresh_scope,omitempty"`
@@ -153,78 +162,82 @@ type OAuth2 struct {
 // parse reads the block:
 //
 //	oauth2 {
-//		issuer              <url>
-//		authorize_url       <url>
-//		token_url           <url>
-//		refresh_url         <url>
-//		revoke_url          <url>
-//		client_id           <text>
-//		client_secret       <placeholder>
-//		client_id_param     <name>
-//		auth_style          basic | body | none
-//		body_format         form | json
-//		scopes              <scope>...
-//		scope_separator     <text>
-//		scope_param         <name>
-//		pkce                on | off
-//		authorize_param     <name> <value>
-//		token_param         <name> <value>
-//		token_header        <name> <value>
-//		token_path          <path>
-//		token_lifetime      <duration>
-//		auto_refresh        on | off
-//		refresh_buffer      <duration>
-//		refresh_unused      <duration>
-//		refresh_param       <name> <value>
-//		refresh_scope       on | off
-//		refresh_method      POST | GET
-//		refresh_grant_type  <text>
-//		refresh_token_param <name>
-//		refresh_with        refresh_token | access_token
-//		reconnect_errors    <code>...
-//		retry_errors        <code>...
-//		refused_when        <status> <field> <value>...
-//		header              <name>
-//		prefix              <text>
+//		issuer                <url>
+//		authorize_url         <url>
+//		token_url             <url>
+//		refresh_url           <url>
+//		revoke_url            <url>
+//		client_id             <text>
+//		client_secret         <placeholder>
+//		client_id_param       <name>
+//		auth_style            basic | body | none
+//		body_format           form | json
+//		scopes                <scope>...
+//		scope_separator       <text>
+//		scope_param           <name>
+//		pkce                  on | off
+//		authorize_param       <name> <value>
+//		token_param           <name> <value>
+//		token_header          <name> <value>
+//		token_path            <path>
+//		token_lifetime        <duration>
+//		auto_refresh          on | off
+//		refresh_buffer        <duration>
+//		refresh_unused        <duration>
+//		refresh_param         <name> <value>
+//		refresh_scope         on | off
+//		refresh_method        POST | GET
+//		refresh_grant_type    <text>
+//		refresh_token_param   <name>
+//		refresh_with          refresh_token | access_token
+//		long_lived_grant_type <text>
+//		long_lived_url        <url>
+//		reconnect_errors      <code>...
+//		retry_errors          <code>...
+//		refused_when          <status> <field> <value>...
+//		header                <name>
+//		prefix                <text>
 //	}
 func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return errUsage
 	}
 	return parseBlock(d, "oauth2", options{
-		"issuer":              {"issuer <url>", text(&o.Issuer)},
-		"authorize_url":       {"authorize_url <url>", text(&o.AuthorizeURL)},
-		"token_url":           {"token_url <url>", text(&o.TokenURL)},
-		"refresh_url":         {"refresh_url <url>", text(&o.RefreshURL)},
-		"revoke_url":          {"revoke_url <url>", text(&o.RevokeURL)},
-		"client_id":           {"client_id {env.NAME}", text(&o.ClientID)},
-		"client_secret":       {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
-		"client_id_param":     {"client_id_param <name>, such as client_id_param client_key", text(&o.ClientIDParam)},
-		"auth_style":          {"auth_style basic, body or none", oneOf(&o.AuthStyle, "basic", "body", "none")},
-		"body_format":         {"body_format form or body_format json", oneOf(&o.BodyFormat, "form", "json")},
-		"scopes":              {"scopes <scope>...", texts(&o.Scopes)},
-		"scope_separator":     {"scope_separator <text>", text(&o.ScopeSeparator)},
-		"scope_param":         {"scope_param <name>, such as scope_param user_scope", text(&o.ScopeParam)},
-		"pkce":                {"pkce on or pkce off", onOff(&o.PKCE)},
-		"authorize_param*":    {"authorize_param <name> <value>", pair(&o.AuthorizeParams)},
-		"token_param*":        {"token_param <name> <value>", pair(&o.TokenParams)},
-		"token_header*":       {"token_header <name> <value>", pair(&o.TokenHeaders)},
-		"token_path":          {"token_path <path>, such as token_path authed_user", text(&o.TokenPath)},
-		"token_lifetime":      {"token_lifetime <duration>, such as token_lifetime 12h", duration(&o.TokenLifetime)},
-		"auto_refresh":        {"auto_refresh on or auto_refresh off", onOff(&o.AutoRefresh)},
-		"refresh_buffer":      {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
-		"refresh_unused":      {"refresh_unused <duration>, such as refresh_unused 20d", duration(&o.RefreshUnused)},
-		"refresh_param*":      {"refresh_param <name> <value>", pair(&o.RefreshParams)},
-		"refresh_scope":       {"refresh_scope on or refresh_scope off", onOff(&o.RefreshScope)},
-		"refresh_method":      {"refresh_method POST or refresh_method GET", oneOf(&o.RefreshMethod, "POST", "GET")},
-		"refresh_grant_type":  {"refresh_grant_type <text>, such as refresh_grant_type fb_exchange_token", text(&o.RefreshGrantType)},
-		"refresh_token_param": {"refresh_token_param <name>, such as refresh_token_param fb_exchange_token", text(&o.RefreshTokenParam)},
-		"refresh_with":        {"refresh_with refresh_token or refresh_with access_token", oneOf(&o.RefreshWith, "refresh_token", "access_token")},
-		"reconnect_errors":    {"reconnect_errors <code>..., such as reconnect_errors unauthorized_client", texts(&o.ReconnectErrors)},
-		"retry_errors":        {"retry_errors <code>...", texts(&o.RetryErrors)},
-		"refused_when":        {"refused_when <status> <field> <value>..., such as refused_when 200 error token_expired", sign(&o.RefusedWhen)},
-		"header":              {"header <name>, such as header X-Shopify-Access-Token", text(&o.Header)},
-		"prefix":              {`prefix <text>, such as prefix "Zoho-oauthtoken "`, optionalText(&o.Prefix)},
+		"issuer":                {"issuer <url>", text(&o.Issuer)},
+		"authorize_url":         {"authorize_url <url>", text(&o.AuthorizeURL)},
+		"token_url":             {"token_url <url>", text(&o.TokenURL)},
+		"refresh_url":           {"refresh_url <url>", text(&o.RefreshURL)},
+		"revoke_url":            {"revoke_url <url>", text(&o.RevokeURL)},
+		"client_id":             {"client_id {env.NAME}", text(&o.ClientID)},
+		"client_secret":         {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
+		"client_id_param":       {"client_id_param <name>, such as client_id_param client_key", text(&o.ClientIDParam)},
+		"auth_style":            {"auth_style basic, body or none", oneOf(&o.AuthStyle, "basic", "body", "none")},
+		"body_format":           {"body_format form or body_format json", oneOf(&o.BodyFormat, "form", "json")},
+		"scopes":                {"scopes <scope>...", texts(&o.Scopes)},
+		"scope_separator":       {"scope_separator <text>", text(&o.ScopeSeparator)},
+		"scope_param":           {"scope_param <name>, such as scope_param user_scope", text(&o.ScopeParam)},
+		"pkce":                  {"pkce on or pkce off", onOff(&o.PKCE)},
+		"authorize_param*":      {"authorize_param <name> <value>", pair(&o.AuthorizeParams)},
+		"token_param*":          {"token_param <name> <value>", pair(&o.TokenParams)},
+		"token_header*":         {"token_header <name> <value>", pair(&o.TokenHeaders)},
+		"token_path":            {"token_path <path>, such as token_path authed_user", text(&o.TokenPath)},
+		"token_lifetime":        {"token_lifetime <duration>, such as token_lifetime 12h", duration(&o.TokenLifetime)},
+		"auto_refresh":          {"auto_refresh on or auto_refresh off", onOff(&o.AutoRefresh)},
+		"refresh_buffer":        {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
+		"refresh_unused":        {"refresh_unused <duration>, such as refresh_unused 20d", duration(&o.RefreshUnused)},
+		"refresh_param*":        {"refresh_param <name> <value>", pair(&o.RefreshParams)},
+		"refresh_scope":         {"refresh_scope on or refresh_scope off", onOff(&o.RefreshScope)},
+		"refresh_method":        {"refresh_method POST or refresh_method GET", oneOf(&o.RefreshMethod, "POST", "GET")},
+		"refresh_grant_type":    {"refresh_grant_type <text>, such as refresh_grant_type fb_exchange_token", text(&o.RefreshGrantType)},
+		"refresh_token_param":   {"refresh_token_param <name>, such as refresh_token_param fb_exchange_token", text(&o.RefreshTokenParam)},
+		"refresh_with":          {"refresh_with refresh_token or refresh_with access_token", oneOf(&o.RefreshWith, "refresh_token", "access_token")},
+		"long_lived_grant_type": {"long_lived_grant_type <text>, such as long_lived_grant_type ig_exchange_token", text(&o.LongLivedGrantType)},
+		"long_lived_url":        {"long_lived_url <url>", text(&o.LongLivedURL)},
+		"reconnect_errors":      {"reconnect_errors <code>..., such as reconnect_errors unauthorized_client", texts(&o.ReconnectErrors)},
+		"retry_errors":          {"retry_errors <code>...", texts(&o.RetryErrors)},
+		"refused_when":          {"refused_when <status> <field> <value>..., such as refused_when 200 error token_expired", sign(&o.RefusedWhen)},
+		"header":                {"header <name>, such as header X-Shopify-Access-Token", text(&o.Header)},
+		"prefix":                {`prefix <text>, such as prefix "Zoho-oauthtoken "`, optionalText(&o.Prefix)},
 	})
 }
 
@@ -240,6 +253,7 @@ func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 		TokenHeaders: s.plainEach("token_header", o.TokenHeaders), TokenPath: o.TokenPath,
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: toolkit.Payment(o.RefreshWith), RefreshScope: o.RefreshScope,
+		LongLivedGrantType: o.LongLivedGrantType, LongLivedURL: s.plain("long_lived_url", o.LongLivedURL),
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
 		AutoRefresh: o.AutoRefresh, RefreshBuffer: toolkit.Duration(time.Duration(o.RefreshBuffer)), RefreshUnused: toolkit.Duration(time.Duration(o.RefreshUnused)),
 		TokenLifetime: toolkit.Duration(time.Duration(o.TokenLifetime)),

@@ -174,7 +174,7 @@ func (t *Toolkit) check(id string) error {
 		addresses = append(addresses, address)
 	}
 	if o := t.OAuth2; o != nil {
-		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.RevokeURL)
+		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL)
 	}
 	if slices.ContainsFunc(addresses, func(s string) bool { return strings.Contains(s, "{") }) {
 		return nil
@@ -195,7 +195,7 @@ func (a *App) warnOfPlainHTTP(tk *toolkit.Toolkit) {
 		addresses = append(addresses, u.String())
 	}
 	if tk.OAuth != nil {
-		addresses = append(addresses, tk.OAuth.TokenURL, tk.OAuth.RefreshURL, tk.OAuth.RevokeURL)
+		addresses = append(addresses, tk.OAuth.TokenEndpoints()...)
 	}
 	for _, address := range addresses {
 		if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {

@@ -227,7 +227,7 @@ func (a *App) tokenTransport() tokenTransport {
 	for _, id := range sortedKeys(a.toolkits) {
 		e := a.toolkits[id]
 		if o := e.toolkit.OAuth; o != nil {
-			for _, text := range []string{o.TokenURL, o.RefreshURL, o.RevokeURL} {
+			for _, text := range o.TokenEndpoints() {
 				if u, err := url.Parse(text); err == nil {
 					all[bareAddress(u)] = e.transport
 				}

@@ -26,6 +26,8 @@ type answer struct {
 	ExpiresIn    looseInt   `json:"expires_in"`
 	Scope        looseWords `json:"scope"`
 	Error        looseCode  `json:"error"`
+	// ErrorCode is where the older half of TikTok puts its numbers.
+	ErrorCode looseCode `json:"error_code"`
 	// Status is where HubSpot puts its code.
 	Status looseText `json:"status"`
 	// User is Slack's user token, Data where TikTok puts everything.
@@ -61,7 +63,7 @@ func parseAnswer(text []byte, at place) answer {
 
 func parseJSON(text []byte, at place) answer {
 	a := decode(text)
-	if a.Error.any() {
+	if a.failure().any() {
 		return a
 	}
 	inner := []*answer{a.User, a.Data}
@@ -76,7 +78,7 @@ func parseJSON(text []byte, at place) answer {
 		return a
 	}
 	for _, in := range inner {
-		if in != nil && (in.AccessToken != "" || in.Error.any()) {
+		if in != nil && (in.AccessToken != "" || in.failure().any()) {
 			return *in
 		}
 	}
@@ -110,6 +112,13 @@ func below(text []byte, path string) []byte {
 // to connect.
 func (a answer) usable() bool { return a.AccessToken != "" && visible(string(a.AccessToken)) }
 
+func (a answer) failure() looseCode {
+	if a.Error.any() {
+		return a.Error
+	}
+	return a.ErrorCode
+}
+
 // grant is what was given. life is how long tokens live where the answer does not say.
 func (a answer) grant(now time.Time, life time.Duration) Grant {
 	// Wall time: the monotonic clock stands still while a laptop sleeps, and a
@@ -132,14 +141,14 @@ func (a answer) grant(now time.Time, life time.Duration) Grant {
 // first. There are none where the answer is no error.
 func (a answer) errorCodes(known func(string) bool) []string {
 	// Many write anything into status, so it counts only if it is known.
-	if status := clean(string(a.Status)); !a.Error.any() && a.AccessToken == "" && status != "" && known(status) {
+	if status := clean(string(a.Status)); !a.failure().any() && a.AccessToken == "" && status != "" && known(status) {
 		return []string{status}
 	}
-	if !a.Error.any() {
+	if !a.failure().any() {
 		return nil
 	}
 	var codes []string
-	for _, code := range []string{a.Error.code, a.Error.number} {
+	for _, code := range []string{a.failure().code, a.failure().number} {
 		if code = clean(code); code != "" {
 			codes = append(codes, code)
 		}
@@ -252,7 +261,7 @@ func (c *looseCode) UnmarshalJSON(text []byte) error {
 	}
 	*c = looseCode{code: unknownCode}
 	switch {
-	case slices.Contains([]string{"null", "false", "0", `""`}, string(text)):
+	case slices.Contains([]string{"null", "false", "0", `""`, `"0"`}, string(text)):
 		*c = looseCode{}
 	case text[0] == '{':
 		_ = json.Unmarshal(text, &object)

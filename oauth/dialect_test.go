@@ -33,6 +33,7 @@ type desk struct {
 	authorize  string // the query, without state, redirect_uri and PKCE
 	noPKCE     bool
 	code       sent
+	longLived  sent // what follows at once, where there is such a step
 	refresh    sent
 	// granted is what the exchange gives, renewed what the refresh does.
 	granted, renewed gives
@@ -74,11 +75,12 @@ func (d desk) toolkit(t *testing.T) *toolkit.OAuth2 {
 	return tk.OAuth
 }
 
-// client sends to the desk, which expects this one request.
-func (d desk) client(t *testing.T, want sent) (*oauth.Client, *int) {
+// client sends to the desk, which expects one request of each.
+func (d desk) client(t *testing.T, each ...sent) (*oauth.Client, *int) {
 	requests := new(int)
 	return &oauth.Client{Now: func() time.Time { return now }, Transport: transport(func(r *http.Request) (*http.Response, error) {
 		*requests++
+		want := each[min(*requests, len(each))-1]
 		d.compare(t, r, want)
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(want.answer))}, nil
 	})}, requests
@@ -144,10 +146,14 @@ func TestEveryDialectIsData(t *testing.T) {
 	for _, d := range slices.Concat(desks, moreDesks) {
 		o := d.toolkit(t)
 		d.consents(t, o)
-		client, requests := d.client(t, d.code)
+		steps := []sent{d.code, d.longLived}
+		if d.longLived.method == "" {
+			steps = steps[:1]
+		}
+		client, requests := d.client(t, steps...)
 		g, err := client.Exchange(t.Context(), o, "c1", "verifier", callback)
 		d.granted.compare(t, d.name+", the code", g, err)
-		if *requests != 1 {
+		if *requests != len(steps) {
 			t.Errorf("%s: %d requests for one code", d.name, *requests)
 		}
 		if d.refresh.method == "" {
@@ -216,6 +222,31 @@ func TestATokenThatIsItsOwnPaymentIsProlongedAtOnce(t *testing.T) {
 	client, requests := facebook.client(t, sent{method: "POST", address: o.TokenURL, contentType: formType, params: facebook.code.params, answer: `{"access_token":"short","expires_in":3600}`})
 	if _, err := client.Exchange(t.Context(), o, "c1", "verifier", callback); err != nil || *requests != 1 {
 		t.Errorf("%v, %d requests where nothing is to be renewed", err, *requests)
+	}
+}
+
+// Instagram's first token cannot be renewed at all, so it is exchanged even where tokens
+// are not to be renewed, and kept where that fails: it is good for an hour.
+func TestAFirstTokenIsExchangedForOneThatLivesLong(t *testing.T) {
+	instagram := deskOf("instagram")
+	for _, noRefresh := range []bool{false, true} {
+		for answer, want := range map[string]gives{
+			instagram.longLived.answer:                       instagram.granted,
+			`{"error":{"type":"OAuthException","code":190}}`: {"IGQ1", "", "", time.Hour},
+		} {
+			o, steps := instagram.toolkit(t), []sent{instagram.code, instagram.longLived}
+			o.NoRefresh = noRefresh
+			if noRefresh && want.access == "IGQ1" {
+				want.life = 0 // the provider has not said
+			}
+			steps[1].answer = answer
+			client, requests := instagram.client(t, steps...)
+			g, err := client.Exchange(t.Context(), o, "c1", "verifier", callback)
+			want.compare(t, answer, g, err)
+			if *requests != 2 {
+				t.Errorf("%d requests", *requests)
+			}
+		}
 	}
 }
 

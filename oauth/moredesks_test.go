@@ -46,6 +46,33 @@ var moreDesks = []desk{
 		renewed: gives{"EAA2", "", "", 5183944 * time.Second},
 	},
 	{
+		name: "instagram",
+		definition: `{"authorize_url":"https://www.instagram.com/oauth/authorize","token_url":"https://api.instagram.com/oauth/access_token","auth_style":"body",
+			"scope_separator":",","pkce":false,"refresh_url":"https://graph.instagram.com/refresh_access_token","refresh_method":"GET","refresh_grant_type":"ig_refresh_token",
+			"refresh_token_param":"access_token","refresh_with":"access_token","token_lifetime":"1h",
+			"long_lived_url":"https://graph.instagram.com/access_token","long_lived_grant_type":"ig_exchange_token","reconnect_errors":["190"]}`,
+		scopes:    []string{"instagram_business_basic"},
+		authorize: "client_id=id&response_type=code&scope=instagram_business_basic",
+		noPKCE:    true,
+		code: sent{
+			method: "POST", address: "https://api.instagram.com/oauth/access_token", contentType: formType,
+			params: "client_id=id&client_secret=s&t&code=c1&grant_type=authorization_code&" + back,
+			answer: `{"access_token":"IGQ1","user_id":17841405793187218}`,
+		},
+		longLived: sent{
+			method: "GET", address: "https://graph.instagram.com/access_token",
+			params: "access_token=IGQ1&client_id=id&client_secret=s&t&grant_type=ig_exchange_token",
+			answer: `{"access_token":"IGQ2","token_type":"bearer","expires_in":5183944}`,
+		},
+		granted: gives{"IGQ2", "", "", 5183944 * time.Second},
+		refresh: sent{
+			method: "GET", address: "https://graph.instagram.com/refresh_access_token",
+			params: "access_token=IGQ2&client_id=id&client_secret=s&t&grant_type=ig_refresh_token",
+			answer: `{"access_token":"IGQ3","token_type":"bearer","expires_in":5183944}`,
+		},
+		renewed: gives{"IGQ3", "", "", 5183944 * time.Second},
+	},
+	{
 		name: "linear",
 		definition: `{"authorize_url":"https://linear.app/oauth/authorize","token_url":"https://api.linear.app/oauth/token","revoke_url":"https://api.linear.app/oauth/revoke",
 			"auth_style":"body","scope_separator":",","authorize_params":{"prompt":"consent"},"pkce":false}`,
@@ -85,7 +112,7 @@ var moreDesks = []desk{
 	{
 		name: "tiktok",
 		definition: `{"authorize_url":"https://www.tiktok.com/v2/auth/authorize/","token_url":"https://open.tiktokapis.com/v2/oauth/token/","auth_style":"body",
-			"client_id_param":"client_key","scope_separator":",","token_path":"data"}`,
+			"client_id_param":"client_key","reconnect_errors":["10010"],"scope_separator":",","token_path":"data"}`,
 		scopes:    []string{"user.info.basic", "video.list"},
 		authorize: "client_key=id&response_type=code&scope=user.info.basic,video.list",
 		code: sent{

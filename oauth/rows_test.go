@@ -83,6 +83,9 @@ var rows = map[string][]row{
 		{of: "facebook", says: `400 application/json {"error":{"message":"x","type":"OAuthException","code":101}}`, is: "client"},
 		{of: "facebook", says: `{"access_token":"a","token_type":"bearer","expires_in":5183944}`, is: "token", give: gives{"a", "", "", 5183944 * time.Second}},
 	},
+	"10 Instagram": {
+		{of: "instagram", says: `400 application/json {"error":{"message":"x","type":"IGApiException","code":190}}`, is: "ends"},
+	},
 	"11 Linear": {
 		{of: "linear", says: `400 application/json {"error":"invalid_grant"}`, is: "ends"},
 		{of: "linear", says: `{"access_token":"a","refresh_token":"r","expires_in":86399,"scope":["read","write"]}`, is: "token", give: gives{"a", "r", "read write", 86399 * time.Second}},
@@ -104,6 +107,10 @@ var rows = map[string][]row{
 	"14 TikTok-like": {
 		{of: "tiktok", says: `{"data":{"access_token":"a","refresh_token":"r","expires_in":60},"message":"success"}`, is: "token", give: gives{"a", "r", "", time.Minute}},
 		{of: "tiktok", says: `{"data":{"error":"invalid_grant"},"message":"error"}`, is: "ends"},
+		{of: "tiktok", says: `{"data":{"error_code":10010,"description":"hunter2"},"message":"error"}`, is: "ends"},
+		{of: "tiktok", says: `{"data":{"error_code":"10002"},"message":"error"}`, is: "client"},
+		{of: "tiktok", says: `{"data":{"access_token":"a","error_code":"0"},"message":"success"}`, is: "token", give: gives{"a", "", "", 0}},
+		{of: "tiktok", says: `{"error_code":10010}`, is: "ends"},
 		{says: `{"data":{"access_token":"a","refresh_token":"r"}}`, is: "token", give: gives{"a", "r", "", 0}},
 	},
 	"17 Figma": {

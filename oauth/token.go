@@ -61,10 +61,17 @@ func (c *Client) Exchange(ctx context.Context, o *toolkit.OAuth2, code, verifier
 		params["code_verifier"] = verifier
 	}
 	g, err := c.grant(ctx, o, request{address: o.TokenURL, params: params}, verdict{o: o})
-	if err == nil && o.RefreshWith == toolkit.WithAccessToken && !o.NoRefresh && shortLived(g) {
+	switch {
+	case err != nil:
+		return g, err
+	case o.LongLivedGrantType != "":
+		longer := *o
+		longer.RefreshGrantType, longer.RefreshURL = o.LongLivedGrantType, cmp.Or(o.LongLivedURL, o.RefreshURL)
+		return c.prolonged(ctx, &longer, g), nil
+	case o.RefreshWith == toolkit.WithAccessToken && !o.NoRefresh && shortLived(g):
 		return c.prolonged(ctx, o, g), nil
 	}
-	return g, err
+	return g, nil
 }
 
 // shortLived tells Facebook's tokens of an hour or two from those of 60 days.

@@ -59,6 +59,11 @@ type OAuth2 struct {
 	RefreshTokenParam string
 	// RefreshWith is the token that is sent to get a new one.
 	RefreshWith Payment
+	// LongLivedGrantType exchanges the first token, which lives for an hour, for one
+	// that lives long, right after the exchange of the code, such as Instagram's
+	// ig_exchange_token. "": there is no such step.
+	LongLivedGrantType string
+	LongLivedURL       string // where that is done; "": as a refresh
 	// RefreshScope: the scopes are sent on a refresh too.
 	RefreshScope bool
 
@@ -110,6 +115,12 @@ const (
 	// for one that lives longer. One whose time has passed buys nothing any more.
 	WithAccessToken Payment = "access_token"
 )
+
+// TokenEndpoints are the addresses that tokens and the client's secret are sent to.
+func (o *OAuth2) TokenEndpoints() []string {
+	all := []string{o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL}
+	return slices.DeleteFunc(all, func(address string) bool { return address == "" })
+}
 
 // Grantor names who grants: the issuer or, where none is known, the token endpoint.
 func (o *OAuth2) Grantor() string { return cmp.Or(o.Issuer, o.TokenURL) }

@@ -24,6 +24,7 @@ const dialect = `{
 		"authorize_params": {"a": "1"}, "token_params": {"t": "1"}, "refresh_params": {"r": "1"}, "body_format": "json",
 		"token_headers": {"x-version": "2"}, "token_path": "authed_user",
 		"refresh_method": "GET", "refresh_grant_type": "fb_exchange_token", "refresh_token_param": "fb_exchange_token", "refresh_with": "access_token",
+		"long_lived_grant_type": "ig_exchange_token", "long_lived_url": "https://id.odd.example/l",
 		"refresh_scope": true, "reconnect_errors": ["190"], "retry_errors": ["2"], "token_lifetime": "12h", "refresh_buffer": "90s", "refresh_unused": "480h"
 	}
 }`
@@ -54,6 +55,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 		AuthorizeParams: map[string]string{"a": "1"}, TokenParams: map[string]string{"t": "1"}, RefreshParams: map[string]string{"r": "1"},
 		BodyFormat: toolkit.FormatJSON, TokenHeaders: map[string]string{"X-Version": "2"}, TokenPath: "authed_user",
 		RefreshMethod: "GET", RefreshGrantType: "fb_exchange_token", RefreshTokenParam: "fb_exchange_token", RefreshWith: toolkit.WithAccessToken,
+		LongLivedGrantType: "ig_exchange_token", LongLivedURL: "https://id.odd.example/l",
 		RefreshScope: true, ReconnectErrors: []string{"190"}, RetryErrors: []string{"2"},
 		TokenLifetime: 12 * time.Hour, RefreshBuffer: 90 * time.Second, RefreshUnused: 480 * time.Hour, NoRefresh: true,
 	}
@@ -85,6 +87,7 @@ func TestEveryFieldOfTheDialectCanBeSaidDifferently(t *testing.T) {
 		BodyFormat: toolkit.FormatForm, TokenHeaders: map[string]string{"x-version": "3"}, TokenPath: "data",
 		RefreshMethod: "POST", RefreshGrantType: "g", RefreshTokenParam: "p", RefreshWith: toolkit.WithRefreshToken, RefreshScope: &off,
 		TokenLifetime: 1, RefreshBuffer: 2, RefreshUnused: 3, ClientID: "c", ClientSecret: secret.New("s"), Scopes: []string{"x"}, AutoRefresh: &off,
+		LongLivedGrantType: "l", LongLivedURL: "https://l.example",
 		ReconnectErrors: []string{"1"}, RetryErrors: []string{"1"},
 	}
 	got := odd(t).Over(toolkit.Definition{OAuth: over}).OAuth
@@ -104,28 +107,31 @@ func TestEveryFieldOfTheDialectCanBeSaidDifferently(t *testing.T) {
 // catalogue's.
 func TestAnotherTokenURLLeavesTheCataloguesRefreshURLBehind(t *testing.T) {
 	for token, want := range map[string]string{"": "https://id.odd.example/r", "https://id.odd.example/t": "https://id.odd.example/r", "https://own.example/t": ""} {
-		if got := odd(t).Over(toolkit.Definition{OAuth: toolkit.OAuthDefinition{TokenURL: token}}).OAuth.RefreshURL; got != want {
-			t.Errorf("%q: %q", token, got)
+		got := odd(t).Over(toolkit.Definition{OAuth: toolkit.OAuthDefinition{TokenURL: token}}).OAuth
+		if got.RefreshURL != want || (got.LongLivedURL == "") != (want == "") {
+			t.Errorf("%q: %q, %q", token, got.RefreshURL, got.LongLivedURL)
 		}
 	}
 }
 
 func TestMistakesInADialectAreNamed(t *testing.T) {
 	for change, want := range map[string]string{
-		`"auth_style":"header"`:                 `"header" is not an auth_style: basic, body, none`,
-		`"body_format":"xml"`:                   `"xml" is not a body_format: form, json`,
-		`"refresh_method":"get"`:                `"get" is not a refresh_method: POST, GET`,
-		`"refresh_with":"password"`:             `"password" is not what to refresh_with: refresh_token, access_token`,
-		`"refresh_url":"/refresh"`:              `refresh_url "/refresh": an address with https://`,
-		`"token_path":".a"`:                     `token_path ".a": names with single dots between them`,
-		`"token_headers":{"Content-Type":"x"}`:  "header Content-Type cannot be set here",
-		`"token_headers":{"Authorization":"x"}`: "header Authorization cannot be set here",
-		`"token_headers":{"X-Y":"a\r\nb"}`:      "header X-Y: a value without control characters",
-		`"token_lifetime":"soon"`:               `"soon" is not a duration such as 90s or 12h`,
-		`"token_lifetime":"0s"`:                 `"0s" is not a duration`,
-		`"token_lifetime":3600`:                 "reading a toolkit",
-		`"client_secret":"hunter2"`:             `unknown field "client_secret"`,
-		`"auto_refresh":false`:                  `unknown field "auto_refresh"`, // it is the operator's to say
+		`"auth_style":"header"`:                             `"header" is not an auth_style: basic, body, none`,
+		`"body_format":"xml"`:                               `"xml" is not a body_format: form, json`,
+		`"refresh_method":"get"`:                            `"get" is not a refresh_method: POST, GET`,
+		`"refresh_with":"password"`:                         `"password" is not what to refresh_with: refresh_token, access_token`,
+		`"refresh_url":"/refresh"`:                          `refresh_url "/refresh": an address with https://`,
+		`"long_lived_url":"https://l.example"`:              "long_lived_url needs long_lived_grant_type",
+		`"long_lived_grant_type":"l","long_lived_url":"/l"`: `long_lived_url "/l": an address with https://`,
+		`"token_path":".a"`:                                 `token_path ".a": names with single dots between them`,
+		`"token_headers":{"Content-Type":"x"}`:              "header Content-Type cannot be set here",
+		`"token_headers":{"Authorization":"x"}`:             "header Authorization cannot be set here",
+		`"token_headers":{"X-Y":"a\r\nb"}`:                  "header X-Y: a value without control characters",
+		`"token_lifetime":"soon"`:                           `"soon" is not a duration such as 90s or 12h`,
+		`"token_lifetime":"0s"`:                             `"0s" is not a duration`,
+		`"token_lifetime":3600`:                             "reading a toolkit",
+		`"client_secret":"hunter2"`:                         `unknown field "client_secret"`,
+		`"auto_refresh":false`:                              `unknown field "auto_refresh"`, // it is the operator's to say
 	} {
 		text := `{"id":"odd","base_url":"https://api.odd.example","auth":{"kind":"oauth2"},"oauth2":{"authorize_url":"https://a.example","token_url":"https://t.example",` + change + `}}`
 		d, err := toolkit.ParseDefinition([]byte(text))

@@ -5,6 +5,7 @@ package toolkit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,9 @@ type OAuthDefinition struct {
 	RefreshWith       Payment `json:"refresh_with,omitempty"`
 	RefreshScope      *bool   `json:"refresh_scope,omitempty"` // nil: off
 
+	LongLivedGrantType string `json:"long_lived_grant_type,omitempty"`
+	LongLivedURL       string `json:"long_lived_url,omitempty"`
+
 	ReconnectErrors []string `json:"reconnect_errors,omitempty"`
 	RetryErrors     []string `json:"retry_errors,omitempty"`
 
@@ -74,7 +78,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	over.Issuer = cmp.Or(over.Issuer, o.Issuer)
 	over.AuthorizeURL = cmp.Or(over.AuthorizeURL, o.AuthorizeURL)
-	over.RefreshURL = cmp.Or(over.RefreshURL, o.refreshURLUnder(over))
+	if over.TokenURL == "" || over.TokenURL == o.TokenURL {
+		// Else the tokens of the operator's own server would go to the catalogue's.
+		over.RefreshURL = cmp.Or(over.RefreshURL, o.RefreshURL)
+		over.LongLivedURL = cmp.Or(over.LongLivedURL, o.LongLivedURL)
+	}
 	over.TokenURL = cmp.Or(over.TokenURL, o.TokenURL)
 	over.RevokeURL = cmp.Or(over.RevokeURL, o.RevokeURL)
 	over.AuthStyle = cmp.Or(over.AuthStyle, o.AuthStyle)
@@ -93,6 +101,7 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	over.RefreshTokenParam = cmp.Or(over.RefreshTokenParam, o.RefreshTokenParam)
 	over.RefreshWith = cmp.Or(over.RefreshWith, o.RefreshWith)
 	over.RefreshScope = cmp.Or(over.RefreshScope, o.RefreshScope)
+	over.LongLivedGrantType = cmp.Or(over.LongLivedGrantType, o.LongLivedGrantType)
 	over.ReconnectErrors = slices.Concat(o.ReconnectErrors, over.ReconnectErrors)
 	over.RetryErrors = slices.Concat(o.RetryErrors, over.RetryErrors)
 	over.TokenLifetime = cmp.Or(over.TokenLifetime, o.TokenLifetime)
@@ -100,15 +109,6 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	over.RefreshBuffer = cmp.Or(over.RefreshBuffer, o.RefreshBuffer)
 	over.AutoRefresh = cmp.Or(over.AutoRefresh, o.AutoRefresh)
 	return over
-}
-
-// refreshURLUnder is the catalogue's refresh URL, unless the operator has another token
-// URL: their own server's refresh tokens must not go to the catalogue's.
-func (o OAuthDefinition) refreshURLUnder(over OAuthDefinition) string {
-	if over.TokenURL != "" && over.TokenURL != o.TokenURL {
-		return ""
-	}
-	return o.RefreshURL
 }
 
 func (d Definition) oauth(t *Toolkit) error {
@@ -124,6 +124,7 @@ func (d Definition) oauth(t *Toolkit) error {
 		BodyFormat: o.BodyFormat, TokenHeaders: canonical(o.TokenHeaders), TokenPath: o.TokenPath,
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: o.RefreshWith, RefreshScope: o.RefreshScope != nil && *o.RefreshScope,
+		LongLivedGrantType: o.LongLivedGrantType, LongLivedURL: o.LongLivedURL,
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
 		TokenLifetime: time.Duration(o.TokenLifetime), RefreshBuffer: time.Duration(o.RefreshBuffer), RefreshUnused: time.Duration(o.RefreshUnused), NoRefresh: o.AutoRefresh != nil && !*o.AutoRefresh,
 	}
@@ -138,7 +139,7 @@ func (o OAuthDefinition) check() error {
 		required   bool
 	}{
 		{"authorize_url", o.AuthorizeURL, true}, {"token_url", o.TokenURL, true},
-		{"refresh_url", o.RefreshURL, false}, {"revoke_url", o.RevokeURL, false},
+		{"refresh_url", o.RefreshURL, false}, {"long_lived_url", o.LongLivedURL, false}, {"revoke_url", o.RevokeURL, false},
 	} {
 		if e.text == "" {
 			if e.required {
@@ -159,6 +160,8 @@ func (o OAuthDefinition) check() error {
 		return fmt.Errorf("%q is not a refresh_method: POST, GET", o.RefreshMethod)
 	case !slices.Contains([]Payment{"", WithRefreshToken, WithAccessToken}, o.RefreshWith):
 		return fmt.Errorf("%q is not what to refresh_with: refresh_token, access_token", o.RefreshWith)
+	case o.LongLivedURL != "" && o.LongLivedGrantType == "":
+		return errors.New("long_lived_url needs long_lived_grant_type")
 	case o.TokenPath != "" && slices.Contains(strings.Split(o.TokenPath, "."), ""):
 		return fmt.Errorf("token_path %q: names with single dots between them, please", o.TokenPath)
 	}
