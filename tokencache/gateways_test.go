@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,24 @@ func TestARefusedCallAtAnotherGatewayAdopts(t *testing.T) {
 			}
 		}
 		w.wantCalls(1, "the second looked into the store first")
+	})
+}
+
+// Between the last look and the lease another gateway may have come to its end.
+func TestAGatewayLooksAgainOnceItHasTheLease(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		one, other := expired(t, w), w.gateway()
+		var first atomic.Bool
+		w.store.breaks(func(op, _ string) error {
+			if op == "lease" && first.CompareAndSwap(false, true) {
+				w.token(other, key("ada"))
+			}
+			return nil
+		})
+		if c := w.token(one, key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
+			t.Errorf("got %s", c.AccessToken.Reveal())
+		}
+		w.wantCalls(1, "the second saw what the first had done")
 	})
 }
 
