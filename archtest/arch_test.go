@@ -57,6 +57,8 @@ var rooms = map[string][]string{
 		"tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit",
 	},
 
+	"signin": {"connect", "secret"},
+
 	// What operators do with all records at once. It moves sealed bytes; only
 	// grants that come from elsewhere pass it in the clear.
 	"custody": {"caller", "connection", "secret", "tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit"},
@@ -77,7 +79,8 @@ var owners = map[string][]string{
 	"go.uber.org/zap":         {"caddymodule"},
 	"github.com/spf13/":       {"caddymodule"},
 	"go.etcd.io/bbolt":        {"tokencache/store/filestore"},
-	"golang.org/x/oauth2":     {"oauth"},
+	"golang.org/x/oauth2":     {"oauth", "signin"},
+	"github.com/coreos/":      {"signin"},
 	"github.com/redis/":       {"tokencache/store/redisstore", "tokencache/store/redistest"},
 }
 

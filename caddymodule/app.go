@@ -53,13 +53,10 @@ type App struct {
 	// Default: none; toolkits that users connect to are then drafts.
 	PublicURL string `json:"public_url,omitempty"`
 
-	// How the person who opens a link is known to be the user whom the link is
-	// for. `none`: not at all. Whoever opens a link first connects an account of
-	// theirs, and the agent uses it for the user; fit for a single person or for
-	// trying things out.
-	// Default: `none` while public_url is on this machine, and then for browsers
+	// How the person who opens a link is known to be the user whom the link is for.
+	// Default: not at all while public_url is on this machine, and then for browsers
 	// on this machine only. Anywhere else it has to be chosen.
-	VerifyUser string `json:"verify_user,omitempty"`
+	VerifyUser *VerifyUser `json:"verify_user,omitempty"`
 
 	// Where connections are kept. Default: `file`, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=toolgate.stores inline_key=store"`

@@ -40,7 +40,9 @@ func parseBlock(d *caddyfile.Dispenser, where string, table options) error {
 		o, many := table[name+"*"]
 		if !many {
 			known := false
-			if o, known = table[name]; !known {
+			if o, known = table[name]; !known && len(table) == 0 {
+				return d.Errf("%s takes no block", where)
+			} else if !known {
 				return d.Errf("%s does not know the option %q; it knows: %s", where, name, strings.Join(table.names(), ", "))
 			}
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/secret"
 )
@@ -31,12 +32,17 @@ func (a *App) provisionPublicURL() error {
 	}
 	text, local := u.String(), gateway.LoopbackHost(u.Host)
 	switch {
-	case a.VerifyUser == "" && !local:
-		return fmt.Errorf("public_url %q can be opened by others, so say with verify_user how Toolgate knows that a link is opened by the user it is for; `verify_user none` means that you accept whoever opens it", text)
-	case a.VerifyUser != "" && a.VerifyUser != "none":
-		return fmt.Errorf("verify_user %q is not known; known: none", a.VerifyUser)
+	case a.VerifyUser == nil && !local:
+		return fmt.Errorf("public_url %q can be opened by others, so say with verify_user how Toolgate knows that a link is opened by the user it is for (caddy_auth, oidc, jwt or callback); `verify_user none` means that you accept whoever opens it", text)
+	case a.VerifyUser != nil:
+		if err := a.VerifyUser.provision(a.log, connect.SignInURI(u)); err != nil {
+			return err
+		}
+		if a.VerifyUser.By == "none" && !local {
+			a.log.Warn("verify_user none: whoever opens a link first connects an account of theirs, and the agent uses it for the user", zap.String("public_url", text))
+		}
 	}
-	a.publicURL, a.localOnly = u, a.VerifyUser == ""
+	a.publicURL, a.localOnly = u, a.VerifyUser == nil
 	return nil
 }
 

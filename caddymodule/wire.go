@@ -4,6 +4,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -120,6 +121,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 	if a.publicURL == nil {
 		return e
 	}
+	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
 	e.connect = connect.New(connect.Config{
 		PublicURL: a.publicURL,
 		Toolkits:  a.connectEndpoints(),
@@ -131,6 +133,8 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:   cache.tokens.Unsaved,
 		Key:       ring.Derive("connect form"),
+		Verifier:  verify.verifier,
+		SignIn:    verify.signIn,
 		LocalOnly: a.localOnly,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,

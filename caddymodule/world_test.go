@@ -262,11 +262,28 @@ type person struct {
 	t       testing.TB
 	cookies map[string]map[string]string // by host:port
 	at      string
+	name    string // and password, at sites that ask for it by HTTP Basic
+	status  int    // of the last answer
 }
 
 func (p *person) get(address string) string { return p.do("GET", address, nil) }
 
 var formToken = regexp.MustCompile(`name="(token|csrf)" value="([^"]+)"`)
+
+var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
+
+// formOf is what a page's form holds before anybody has filled it in.
+func formOf(t testing.TB, page, at string) url.Values {
+	t.Helper()
+	form := url.Values{}
+	for _, field := range hiddenField.FindAllStringSubmatch(page, -1) {
+		form.Set(field[1], field[2])
+	}
+	if len(form) == 0 {
+		t.Fatalf("no form at %s:\n%s", at, page)
+	}
+	return form
+}
 
 // submit sends the page's form, with Acme's fields where an action is named.
 func (p *person) submit(page, address, action string) string {
@@ -299,10 +316,14 @@ func (p *person) do(method, address string, form url.Values) string {
 		for name, value := range p.cookies[r.URL.Host] {
 			r.AddCookie(&http.Cookie{Name: name, Value: value})
 		}
+		if p.name != "" {
+			r.SetBasicAuth(p.name, "pw-"+p.name)
+		}
 		res, err := http.DefaultTransport.RoundTrip(r)
 		if err != nil {
 			p.t.Fatal(err)
 		}
+		p.status = res.StatusCode
 		body, _ := io.ReadAll(res.Body)
 		res.Body.Close()
 		for _, c := range res.Cookies() {

@@ -104,6 +104,8 @@ func (s *Service) checkTrip(v visit, t *trip, toolkitID string, query url.Values
 		// Somebody else's flow was put into this browser, or the other way round.
 		s.report("refused", v, t.link, "other_browser", nil)
 		s.message(v, http.StatusForbidden, otherBrowser)
+	case !s.rightPerson(v, t.link):
+		return false // answered
 	case t.flow.Spent || t.link.taken(s.cfg.Now()) != nil:
 		// The back button, a double click, another tab: show how it went.
 		v.redirect(s.linkURL(t.link.ID))

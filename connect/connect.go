@@ -66,6 +66,10 @@ type Config struct {
 	Unsaved func(connection.Key) bool
 	// Key signs form tokens: 32 random bytes that outlive the process.
 	Key []byte
+	// Verifier or SignIn tells who sits at a browser; at most one of them. Without
+	// either nobody asks, and whoever opens a link is taken for its user.
+	Verifier Verifier
+	SignIn   SignIn
 	// LocalOnly: the pages serve browsers on this machine alone. It is how they
 	// may be used without a way to verify the user.
 	LocalOnly bool

@@ -37,23 +37,27 @@ const (
 // Link gives the link for this caller and toolkit. While one lives it is given
 // again: an agent that retries must neither flood the store nor show its user two.
 func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
+	l, err := s.linkFor(ctx, who, tk.ID)
+	if err != nil {
+		return Link{}, vault.Problem(err)
+	}
+	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), l.underWay(s.cfg.Now())}, nil
+}
+
+func (s *Service) linkFor(ctx context.Context, who caller.Caller, toolkitID string) (*link, error) {
 	for range linkTries {
-		l, version, err := s.lastMade(ctx, who, tk.ID)
+		l, version, err := s.lastMade(ctx, who, toolkitID)
 		if err == nil && l != nil {
 			l, err = s.ensure(ctx, l)
 		}
 		if err == nil && !s.givable(l) {
-			l, err = s.makeLink(ctx, who, tk.ID, version+1)
+			l, err = s.makeLink(ctx, who, toolkitID, version+1)
 		}
-		if errors.Is(err, store.ErrConflict) {
-			continue // another call has just made it
+		if !errors.Is(err, store.ErrConflict) { // another call has just made it
+			return l, err
 		}
-		if err != nil {
-			return Link{}, vault.Problem(err)
-		}
-		return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), l.underWay(s.cfg.Now())}, nil
 	}
-	return Link{}, vault.Problem(store.ErrConflict)
+	return nil, store.ErrConflict
 }
 
 // givable: a user who opens it now gets to the end.

@@ -38,7 +38,10 @@ type view struct {
 	Minutes int    // that the link still lives
 	Notice  string
 	Account string
-	Host    string // of the provider's login page
+	Host    string // of the page that the button leads to
+
+	Link       string // where the form goes, if not to the page itself
+	SignedInAs string // somebody for whom the link is not
 }
 
 // message is a page that says what happened and what to do.
@@ -53,6 +56,14 @@ var (
 		"If it was you, go back to your chat: everything is ready. If you did not connect anything, tell whoever runs this service."}
 	linkBusy = message{"One moment", "The answer of the other service is being worked on.",
 		"This page looks again by itself in two seconds."}
+	otherPerson = message{"This link is for somebody else", "You are signed in here, and it was not made for you.",
+		"Close the page. If somebody sent you this link, do not go on: it would give them the use of your account."}
+	notSignedIn = message{"Please sign in first", "To keep accounts safe, this link opens only for the person it was made for, and we cannot tell who you are.",
+		"Sign in to the site that you use the assistant with, and open the link again in this browser."}
+	notRecognised = message{"We could not recognise you", "The sign-in was declined, or it is for somebody whom this service does not know.",
+		"Open the link from your chat again, and sign in with the account that you use there."}
+	signInUnknown = message{"This sign-in cannot be finished", "It was finished before, took longer than ten minutes, or was not started here.",
+		"Open the link in your chat again and start over."}
 	toolkitGone = message{"This service was set up anew meanwhile", "What this link would connect is not offered here in that form any more.",
 		"Ask the assistant in your chat for a new link."}
 	stateUnknown = message{"This sign-in cannot be finished", "It was finished before, took longer than ten minutes, or was not started here.",
@@ -87,13 +98,27 @@ const pressAgain = "This page was open twice. Please press the button once more.
 func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
-	left := l.Expires.Sub(s.cfg.Now())
+	left := max(l.Expires.Sub(s.cfg.Now()), 0)
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "confirm.html", formActions(authorize), view{
 		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
 		Token: s.formToken(s.greet(v), l.ID), Minutes: int((left + time.Minute - 1) / time.Minute),
 		Notice: notice, Host: authorize.Host,
+	})
+}
+
+// signInPage asks who it is. as is whom the browser is signed in as by now, or "".
+func (s *Service) signInPage(v visit, l *link, as string) {
+	tk, place := s.cfg.Toolkits[l.Toolkit].Toolkit, s.cfg.SignIn.Place()
+	status := http.StatusOK
+	if as != "" {
+		status = http.StatusForbidden
+	}
+	v.w.Header().Set("Referrer-Policy", "same-origin")
+	s.show(v, status, "signin.html", formActions(place), view{
+		Title: "Sign in to connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, SignedInAs: as, Link: s.linkURL(l.ID),
+		Token: s.formToken(s.greet(v), l.ID), Host: place.Host,
 	})
 }
 

@@ -30,6 +30,12 @@ func (s *Service) Handles(r *http.Request) bool {
 	return ok
 }
 
+// The addresses below v1/.
+const (
+	statusPath  = "connections/"
+	confirmPath = "confirm_user"
+)
+
 // page splits a path of ours into its first segment and the rest.
 func (s *Service) page(path string) (page, rest string, ok bool) {
 	path, ok = strings.CutPrefix(path, s.prefix+"/")
@@ -40,9 +46,10 @@ func (s *Service) page(path string) (page, rest string, ok bool) {
 	switch page {
 	case "connect", "callback":
 		return page, rest, true
+	case signInPath:
+		return page, rest, rest == ""
 	case "v1":
-		rest, ok = strings.CutPrefix(rest, "connections/")
-		return page, rest, ok
+		return page, rest, rest == confirmPath || strings.HasPrefix(rest, statusPath)
 	}
 	return "", "", false
 }
@@ -56,13 +63,17 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		s.message(v, http.StatusNotFound, notAPage)
+	case page == "v1" && rest == confirmPath:
+		s.serveConfirm(v)
 	case page == "v1":
-		s.serveStatus(v, rest)
+		s.serveStatus(v, strings.TrimPrefix(rest, statusPath))
 	case s.cfg.LocalOnly && !fromHere(r):
 		s.message(v, http.StatusForbidden, notFromHere)
 	case page == "callback" && r.Method == http.MethodGet:
 		s.serveCallback(v, rest)
-	case page == "callback":
+	case page == signInPath && v.r.Method == http.MethodGet && s.cfg.SignIn != nil:
+		s.serveSignedIn(v)
+	case page == "callback" || page == signInPath:
 		s.notAllowed(v, "GET")
 	case reads && assets[rest] != "":
 		serveAsset(w, r, rest)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/tokencache/store"
 )
 
@@ -16,7 +17,7 @@ import (
 // chat applications open links to draw a preview, and scanners follow them.
 func (s *Service) serveLink(v visit, id string) {
 	l, ok := s.openLink(v, id)
-	if !ok {
+	if !ok || !s.rightPerson(v, l) {
 		return
 	}
 	mine := s.is(v.r, l.Browser)
@@ -28,7 +29,7 @@ func (s *Service) serveLink(v visit, id string) {
 	case l.taken(s.cfg.Now()) != nil:
 		v.w.Header().Set("Refresh", "2") // seconds, then the same page again
 		s.message(v, http.StatusOK, linkBusy)
-	case s.expired(l):
+	case s.expired(l) && !s.verifies():
 		s.message(v, http.StatusGone, linkExpired)
 	case mine:
 		s.confirmPage(v, http.StatusOK, l, notices[l.Failure])
@@ -74,20 +75,39 @@ func (s *Service) serveStart(v visit, id string) {
 	if !ok {
 		return
 	}
+	fits := s.formTokenOK(v.r, id)
 	switch {
-	case !l.Used.IsZero():
-		s.message(v, http.StatusGone, linkUsed)
-	case s.expired(l):
-		s.message(v, http.StatusGone, linkExpired)
 	case s.browser(v.r) == "":
 		s.message(v, http.StatusForbidden, formStale)
-	case !s.formTokenOK(v.r, id):
+	case fits && s.cfg.SignIn != nil && v.r.PostFormValue("go") == signInPath:
+		s.sendToSignIn(v, l)
+	case !s.rightPerson(v, l):
+		// answered
+	case !l.Used.IsZero():
+		s.message(v, http.StatusGone, linkUsed)
+	case s.expired(l) && !s.verifies():
+		s.message(v, http.StatusGone, linkExpired)
+	case !fits:
 		// Two tabs that were opened at once, and the other one's cookie came
 		// last. The page that follows has a token that fits.
 		s.confirmPage(v, http.StatusForbidden, l, pressAgain)
+	case s.expired(l):
+		s.startLate(v, l)
 	default:
 		s.start(v, l)
 	}
+}
+
+// startLate goes on from a fresh link: a link is short-lived so that nobody else can use
+// it, and this is surely the one whom it was made for.
+func (s *Service) startLate(v visit, l *link) {
+	who := caller.Caller{Tenant: l.Tenant, Agent: l.Agent, User: l.User}
+	fresh, err := s.linkFor(v.r.Context(), who, l.Toolkit)
+	if err != nil {
+		s.trouble(v, l, "start", err)
+		return
+	}
+	s.start(v, fresh)
 }
 
 func (s *Service) start(v visit, l *link) {

@@ -58,6 +58,7 @@ type world struct {
 	t        *testing.T
 	provider string // its origin
 	gateway  string // where agents and browsers reach Toolgate
+	user     string // whom the agent acts for
 
 	mu        sync.Mutex
 	access    string // the latest access token
@@ -69,17 +70,18 @@ type world struct {
 
 const clientSecret = "secret" // the example server's own
 
-func newWorld(t *testing.T) *world {
+// newWorld starts all of it, with more lines for the option toolgate.
+func newWorld(t *testing.T, option string) *world {
 	t.Helper()
-	w := &world{t: t, held: make(chan struct{}, 100)}
+	w := &world{t: t, user: "alice", held: make(chan struct{}, 100)}
 	providerPort, gatewayPort := freePort(t), freePort(t)
 	w.provider, w.gateway = "http://localhost:"+providerPort, "http://localhost:"+gatewayPort
 	front := httptest.NewServer(w.lookOn())
 	t.Cleanup(front.Close)
-	w.run("provider", []string{"PORT=" + providerPort, "REDIRECT_URI=" + w.gateway + "/callback/zitadel"})
+	w.run("provider", []string{"PORT=" + providerPort, "REDIRECT_URI=" + w.gateway + "/callback/zitadel," + w.gateway + "/signin"})
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(fmt.Sprintf(caddyfile, dir, w.gateway, front.URL, w.provider, gatewayPort)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(fmt.Sprintf(caddyfile, dir, w.gateway, front.URL, w.provider, gatewayPort, strings.ReplaceAll(option, "ISSUER", w.provider+"/"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.run("toolgate", []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "PROVIDER_SECRET=" + clientSecret}, "run", "--config", config, "--adapter", "caddyfile")
@@ -95,6 +97,7 @@ const caddyfile = `{
 	toolgate {
 		public_url %[2]s
 		store file %[1]s/connections.db
+		%[6]s
 		toolkit zitadel {
 			base_url %[3]s
 			oauth2 {
@@ -237,7 +240,7 @@ func (w *world) revoke() {
 // call asks the provider who the user is, through Toolgate and without a token.
 func (w *world) call() (status int, body string) {
 	r, _ := http.NewRequestWithContext(context.Background(), "GET", w.gateway+"/zitadel/me", nil)
-	r.Header.Set("X-User-Id", "alice")
+	r.Header.Set("X-User-Id", w.user)
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		w.t.Error(err)
@@ -259,26 +262,57 @@ var (
 // connect goes alice's way from the link to the result page.
 func (w *world) connect(link string) string {
 	w.t.Helper()
-	jar, _ := cookiejar.New(nil)
-	browser := &http.Client{Jar: jar, Timeout: patience}
+	browser := newBrowser()
 	page, _ := w.page(browser.Get(link))
-	page, at := w.page(browser.PostForm(link, url.Values{"token": {found(w.t, formToken, page)}}))
-	form := url.Values{"id": {found(w.t, requestID, page)}, "username": {"test-user@localhost"}, "password": {"verysecure"}}
-	page, _ = w.page(browser.PostForm(at.ResolveReference(&url.URL{Path: "/login/username"}).String(), form))
+	return w.logIn(browser, link, url.Values{"token": {found(w.t, formToken, page)}}, "test-user@localhost", http.StatusOK)
+}
+
+func newBrowser() *http.Client {
+	jar, _ := cookiejar.New(nil)
+	return &http.Client{Jar: jar, Timeout: patience}
+}
+
+// logIn sends a form that leads to the provider's login, and logs in there.
+func (w *world) logIn(browser *http.Client, address string, form url.Values, user string, want int) string {
+	w.t.Helper()
+	page, at := w.page(browser.PostForm(address, form))
+	form = url.Values{"id": {found(w.t, requestID, page)}, "username": {user}, "password": {"verysecure"}}
+	page, _ = w.pageWith(want)(browser.PostForm(at.ResolveReference(&url.URL{Path: "/login/username"}).String(), form))
 	return page
+}
+
+// refusedLink is the link that the agent gets.
+func (w *world) refusedLink() string {
+	w.t.Helper()
+	status, body := w.call()
+	var refusal struct {
+		Code       string
+		ConnectURL string `json:"connect_url"`
+	}
+	if err := json.Unmarshal([]byte(body), &refusal); err != nil || status != http.StatusForbidden || refusal.Code != "auth_required" {
+		w.t.Fatalf("before connecting: %d %s", status, body)
+	}
+	return refusal.ConnectURL
 }
 
 func (w *world) page(res *http.Response, err error) (text string, at *url.URL) {
 	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
+	return w.pageWith(http.StatusOK)(res, err)
+}
+
+func (w *world) pageWith(want int) func(res *http.Response, err error) (text string, at *url.URL) {
+	return func(res *http.Response, err error) (text string, at *url.URL) {
+		w.t.Helper()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != want {
+			w.t.Fatalf("%s: %s, %v\n%s", res.Request.URL, res.Status, err, body)
+		}
+		return string(body), res.Request.URL
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		w.t.Fatalf("%s: %s, %v\n%s", res.Request.URL, res.Status, err, body)
-	}
-	return string(body), res.Request.URL
 }
 
 func found(t *testing.T, pattern *regexp.Regexp, page string) string {

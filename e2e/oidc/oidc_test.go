@@ -7,8 +7,8 @@
 package oidc
 
 import (
-	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -17,16 +17,8 @@ import (
 // The provider rotates refresh tokens, and ends an access token the moment its refresh
 // token is used. So calls that are under way while another one renews get a real 401.
 func TestARealProviderThatEndsTheOldTokenAtOnce(t *testing.T) {
-	w := newWorld(t)
-	status, body := w.call()
-	var refusal struct {
-		Code       string
-		ConnectURL string `json:"connect_url"`
-	}
-	if err := json.Unmarshal([]byte(body), &refusal); err != nil || status != http.StatusForbidden || refusal.Code != "auth_required" {
-		t.Fatalf("before connecting: %d %s", status, body)
-	}
-	if page := w.connect(refusal.ConnectURL); !strings.Contains(page, "Connected as test-user@zitadel.ch") {
+	w := newWorld(t, "")
+	if page := w.connect(w.refusedLink()); !strings.Contains(page, "Connected as test-user@zitadel.ch") {
 		t.Fatalf("the result page:\n%s", page)
 	}
 	w.works()
@@ -78,6 +70,33 @@ func TestARealProviderThatEndsTheOldTokenAtOnce(t *testing.T) {
 	if refreshes, _ := w.counts(); refreshes != before+2 {
 		t.Errorf("latecomers made %d refreshes", refreshes-before-1)
 	}
+}
+
+// People sign in with the same provider before they may connect. The one whom the link
+// is not for is told so, and can sign in as another.
+func TestPeopleSignInWithARealProvider(t *testing.T) {
+	w := newWorld(t, `verify_user oidc ISSUER {
+			client_id web
+			client_secret {env.PROVIDER_SECRET}
+		}`)
+	w.user = "id1" // the provider's sub of test-user
+	link := w.refusedLink()
+	browser := newBrowser()
+	page, _ := w.page(browser.Get(link))
+	signIn := func() url.Values { return url.Values{"token": {found(t, formToken, page)}, "go": {"signin"}} }
+	page = w.logIn(browser, link, signIn(), "test-user2", http.StatusForbidden)
+	if !strings.Contains(page, "You are signed in as <strong>id2</strong>") {
+		t.Fatalf("the other one:\n%s", page)
+	}
+	page = w.logIn(browser, link, signIn(), "test-user@localhost", http.StatusOK)
+	if !strings.Contains(page, "Connect zitadel?") {
+		t.Fatalf("after signing in:\n%s", page)
+	}
+	page = w.logIn(browser, link, url.Values{"token": {found(t, formToken, page)}}, "test-user@localhost", http.StatusOK)
+	if !strings.Contains(page, "Connected as test-user@zitadel.ch") {
+		t.Fatalf("the result page:\n%s", page)
+	}
+	w.works()
 }
 
 // works wants a call to come through.
