@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/store"
 )
 
 // gives makes the token endpoint give this, without asking Acme.
@@ -125,5 +126,90 @@ func TestAConnectionWhoseTokenIsNotSavedIsShownAsDegraded(t *testing.T) {
 		if answer := w.wantStatus(t, connection.Active, ""); answer.Degraded != unsaved {
 			t.Errorf("not saved %v: degraded %v", unsaved, answer.Degraded)
 		}
+	}
+}
+
+// The user consents again, at a provider that gives no second refresh token, while a
+// write fails or somebody else writes the record, such as `keys reseal`.
+func TestARefreshTokenThatStaysInUseIsNeverOutOfTheStore(t *testing.T) {
+	for name, happens := range map[string]func(w *world, key string) error{
+		"a write fails": func(*world, string) error { return store.ErrUnavailable },
+		"somebody else writes": func(w *world, key string) error {
+			r, err := w.store.Store.Get(t.Context(), key)
+			if err == nil {
+				r.Version++
+				err = w.store.Store.Put(t.Context(), r)
+			}
+			return err
+		},
+	} {
+		for nth := 1; nth <= 3; nth++ {
+			w := newWorld(t)
+			b := newBrowser(w)
+			b.connect(w.link(alice), "alice")
+			first := w.connection().RefreshToken
+			w.reload(gives(oauth.Grant{}))
+			writes := 0
+			w.store.failWith(func(op, key string) error {
+				if op != "put" || !strings.HasPrefix(key, "connection/") {
+					return nil
+				}
+				if conn := w.connection(); !conn.RefreshToken.Equal(first) {
+					t.Errorf("%s at write %d: the refresh token is out of the store", name, nth)
+				}
+				if writes++; writes == nth {
+					return happens(w, key)
+				}
+				return nil
+			})
+			b.connect(w.link(alice), "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+			w.store.failWith(nil)
+			if conn := w.connection(); !conn.RefreshToken.Equal(first) || conn.AccountLabel != "alice@acme.example" {
+				t.Errorf("%s at write %d: %s, %q", name, nth, conn.RefreshToken.Reveal(), conn.AccountLabel)
+			}
+		}
+	}
+}
+
+func TestAnAccountIsNamedThoughSomebodyElseWrites(t *testing.T) {
+	w := newWorld(t)
+	writes := 0
+	w.store.failWith(func(op, key string) error {
+		if op == "put" && strings.HasPrefix(key, "connection/") {
+			if writes++; writes == 2 {
+				r, err := w.store.Store.Get(t.Context(), key)
+				if err == nil {
+					r.Version++
+					err = w.store.Store.Put(t.Context(), r)
+				}
+				return err
+			}
+		}
+		return nil
+	})
+	newBrowser(w).connect(w.link(alice), "alice")
+	if conn := w.connection(); conn.AccountLabel != "alice@acme.example" {
+		t.Errorf("named %q", conn.AccountLabel)
+	}
+}
+
+func TestALabelIsNotPutOnAnotherAccount(t *testing.T) {
+	w := newWorld(t, func(cfg *connect.Config) {
+		e := cfg.Toolkits["acme"]
+		real := e.Upstream
+		e.Upstream = upstream(func(r *http.Request) (*http.Response, error) {
+			w := real.(*world) // while the provider is asked, the user connects as bob elsewhere
+			conn := w.connection()
+			conn.AccessToken, conn.AccountLabel = secret.New("bobs"), "bob"
+			if _, err := w.vault.Save(t.Context(), conn); err != nil {
+				t.Error(err)
+			}
+			return real.RoundTrip(r)
+		})
+		cfg.Toolkits["acme"] = e
+	})
+	newBrowser(w).connect(w.link(alice), "alice")
+	if conn := w.connection(); conn.AccountLabel != "bob" {
+		t.Errorf("bob's token is called %q", conn.AccountLabel)
 	}
 }

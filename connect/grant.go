@@ -93,47 +93,66 @@ func exchangeFailure(err error) string {
 
 // keep saves the grant as the user's connection. An earlier one keeps its id.
 func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
-	var before, conn connection.Connection
-	err := persist(ctx, func() (err error) {
-		before, err = s.cfg.Vault.Load(ctx, t.link.key())
-		if err == nil || errors.Is(err, connection.ErrNotConnected) {
-			// ErrConflict: a refresh of the old grant came between.
-			conn, err = s.cfg.Vault.Save(ctx, granted(before, t, g, s.cfg.Now()))
+	var conn connection.Connection
+	label, asked := "", false
+	err := persist(ctx, func() error {
+		before, err := s.cfg.Vault.Load(ctx, t.link.key())
+		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
+			return err
 		}
+		fresh := granted(before, t, g, s.cfg.Now())
+		if mayKeepOld(before, fresh) {
+			if !asked {
+				label, asked = s.account(ctx, t.toolkit, g.AccessToken), true
+			}
+			if fresh.AccountLabel = label; label == before.AccountLabel {
+				fresh.RefreshToken = before.RefreshToken
+			}
+		}
+		conn, err = s.cfg.Vault.Save(ctx, fresh) // ErrConflict: a refresh of the old grant came between
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("keeping a grant: %w", err)
 	}
-	t.scopes = conn.Scopes
+	t.scopes, t.link.Account = conn.Scopes, label
 	s.cfg.Connected(conn)
-	s.name(ctx, t, before, conn)
+	if !asked {
+		s.name(ctx, t, conn)
+	}
 	return nil
 }
 
 // name puts the account's label on a connection. The grant is kept by now: the
 // provider may take its time to answer, and this process may die meanwhile.
-func (s *Service) name(ctx context.Context, t *trip, before, conn connection.Connection) {
-	conn.AccountLabel = s.account(ctx, t.toolkit, conn.AccessToken)
-	t.link.Account = conn.AccountLabel
-	if conn.AccountLabel == "" {
+func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection) {
+	label := s.account(ctx, t.toolkit, conn.AccessToken)
+	t.link.Account = label
+	if label == "" {
 		return
 	}
-	if keepsOld(before, conn) {
-		conn.RefreshToken = before.RefreshToken
-	}
-	// Once: where the connection has changed meanwhile, it may be another account's.
-	if named, err := s.cfg.Vault.Save(ctx, conn); err == nil {
+	var named connection.Connection
+	err := persist(ctx, func() error {
+		now, err := s.cfg.Vault.Load(ctx, conn.Key)
+		if err != nil || !now.AccessToken.Equal(conn.AccessToken) {
+			return err // renewed meanwhile, or another account's: the next sign-in names it
+		}
+		now.AccountLabel = label
+		named, err = s.cfg.Vault.Save(ctx, now)
+		return err
+	})
+	if err == nil && named.Version > 0 { // a label is worth no failure
 		s.cfg.Connected(named)
 	}
 }
 
-// keepsOld reports whether the refresh token from before stays in use. Google gives one
-// at the first consent alone, and none when the same user consents again. Only where it
-// is surely the same account: a refresh would bring back the other one.
-func keepsOld(before, conn connection.Connection) bool {
-	return conn.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active &&
-		before.AccountLabel == conn.AccountLabel && before.Granted.Issuer == conn.Granted.Issuer && before.Granted.ClientID == conn.Granted.ClientID
+// mayKeepOld reports whether the refresh token from before may have to stay in use, if
+// it is the same account: Google gives one at the first consent alone, and none when the
+// same user consents again. It is asked before anything is saved, since a connection
+// that was written without it has lost it.
+func mayKeepOld(before, fresh connection.Connection) bool {
+	return fresh.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active && before.AccountLabel != "" &&
+		before.Granted.Issuer == fresh.Granted.Issuer && before.Granted.ClientID == fresh.Granted.ClientID
 }
 
 // granted is before with a new grant.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/toolgate/toolgate/secret"
 )
@@ -50,11 +49,8 @@ func parseAnswer(text []byte, at place) answer {
 	if bytes.HasPrefix(text, []byte("{")) {
 		return parseJSON(text, at)
 	}
-	form, err := url.ParseQuery(string(text))
-	if err != nil {
-		return answer{}
-	}
-	a := answer{AccessToken: looseText(form.Get("access_token")), RefreshToken: looseText(form.Get("refresh_token"))}
+	form, _ := url.ParseQuery(string(text)) // what can be read of it
+	a := answer{AccessToken: looseText(strings.TrimSpace(form.Get("access_token"))), RefreshToken: looseText(strings.TrimSpace(form.Get("refresh_token")))}
 	a.ExpiresIn.parse(form.Get("expires_in"))
 	a.Scope = words(form.Get("scope"))
 	a.Error.code = form.Get("error")
@@ -107,10 +103,15 @@ func below(text []byte, path string) []byte {
 	return text
 }
 
+// maxToken is more than any token. One that is longer could not be stored.
+const maxToken = 32 << 10
+
 // usable reports whether there is an access token that can stand in a header. Saved
 // without looking, one that cannot would fail every call, and nobody would be asked
 // to connect.
-func (a answer) usable() bool { return a.AccessToken != "" && visible(string(a.AccessToken)) }
+func (a answer) usable() bool {
+	return a.AccessToken != "" && visible(string(a.AccessToken)) && max(len(a.AccessToken), len(a.RefreshToken)) <= maxToken
+}
 
 func (a answer) failure() looseCode {
 	if a.Error.any() {
@@ -124,10 +125,8 @@ func (a answer) grant(now time.Time, life time.Duration) Grant {
 	// Wall time: the monotonic clock stands still while a laptop sleeps, and a
 	// token that ended meanwhile would look good.
 	now = now.Round(0).UTC()
-	g := Grant{AccessToken: secret.New(string(a.AccessToken)), IssuedAt: now, Scopes: a.Scope}
-	if !strings.ContainsFunc(string(a.RefreshToken), unicode.IsControl) {
-		g.RefreshToken = secret.New(string(a.RefreshToken))
-	}
+	// A refresh token may hold anything: it is encoded wherever it is sent.
+	g := Grant{AccessToken: secret.New(string(a.AccessToken)), RefreshToken: secret.New(string(a.RefreshToken)), IssuedAt: now, Scopes: a.Scope}
 	if a.ExpiresIn > 0 {
 		life = time.Duration(a.ExpiresIn) * time.Second
 	}
@@ -190,7 +189,7 @@ func (t *looseText) UnmarshalJSON(text []byte) error {
 	var n json.Number
 	switch {
 	case json.Unmarshal(text, &s) == nil:
-		*t = looseText(s)
+		*t = looseText(strings.TrimSpace(s)) // some write a line's end behind it
 	case json.Unmarshal(text, &n) == nil:
 		*t = looseText(n)
 	}
@@ -261,7 +260,7 @@ func (c *looseCode) UnmarshalJSON(text []byte) error {
 	}
 	*c = looseCode{code: unknownCode}
 	switch {
-	case slices.Contains([]string{"null", "false", "0", `""`, `"0"`}, string(text)):
+	case slices.Contains([]string{"null", "false", "0", `""`, `"0"`, "{}", "[]"}, string(text)):
 		*c = looseCode{}
 	case text[0] == '{':
 		_ = json.Unmarshal(text, &object)
@@ -273,6 +272,9 @@ func (c *looseCode) UnmarshalJSON(text []byte) error {
 		}
 	case code.UnmarshalJSON(text) == nil && code != "":
 		c.code = string(code)
+	}
+	if c.code == "ok" || c.code == "0" {
+		*c = looseCode{} // "no error", said where an error would stand
 	}
 	return nil
 }

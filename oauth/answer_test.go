@@ -55,7 +55,7 @@ func FuzzAnswer(f *testing.F) {
 
 // checkGrant holds a grant to what is kept and sent without looking again.
 func checkGrant(t *testing.T, g Grant, now time.Time) {
-	if !visible(g.AccessToken.Reveal()) || g.AccessToken.IsZero() || strings.ContainsFunc(g.RefreshToken.Reveal(), unicode.IsControl) {
+	if !visible(g.AccessToken.Reveal()) || g.AccessToken.IsZero() {
 		t.Fatalf("%q, %q", g.AccessToken.Reveal(), g.RefreshToken.Reveal())
 	}
 	if !g.ExpiresAt.IsZero() && (!g.ExpiresAt.After(now) || g.ExpiresAt.After(now.Add(tenYears*time.Second))) {

@@ -41,6 +41,15 @@ var passing = map[string]bool{
 	"request_timeout":         true,
 }
 
+// clientRefused are RFC 6749 §5.2's codes about the client and its request.
+var clientRefused = map[string]bool{
+	"invalid_request":        true,
+	"invalid_client":         true,
+	"unauthorized_client":    true,
+	"unsupported_grant_type": true,
+	"invalid_scope":          true,
+}
+
 // verdict tells what an answer's error codes mean.
 type verdict struct {
 	o       *toolkit.OAuth2

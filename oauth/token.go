@@ -156,6 +156,10 @@ func (v verdict) read(res response, now time.Time) (Grant, error) {
 		return answer.grant(now, v.life(answer)), nil
 	case res.status == http.StatusTooManyRequests || res.status >= 500 || v.passes(codes):
 		return Grant{}, &Unavailable{Unspent: unspent(res.status, code), RetryAfter: retryAfter(res.header, now), cause: fmt.Errorf("HTTP %d %s", res.status, code)}
+	case code != "" && answer.AccessToken != "" && !v.ends(codes) && !clientRefused[code]:
+		// A no that nobody knows, with a token in it: who can tell what became of
+		// the one that was sent.
+		return Grant{}, &Unavailable{cause: fmt.Errorf("HTTP %d %s, and a token beside it", res.status, code)}
 	case code != "":
 		return Grant{}, &Refused{Code: code, Status: res.status, ended: v.ends(codes)}
 	default:
