@@ -22,6 +22,8 @@ const (
 	LinkOpened  Event = "link_started" // a user began to connect
 	Connected   Event = "connected"    // a grant was saved
 	ConnectFail Event = "connect_failed"
+	// Disconnected: a grant is about to be removed.
+	Disconnected Event = "disconnected"
 )
 
 // Record is one line. It has no header, no query and no body, so it can hold no

@@ -155,6 +155,7 @@ func (a *App) Start() error {
 	a.stop = stop
 	go a.sweep(ctx)
 	go a.renewUnused(ctx)
+	go a.retryRevocations(ctx)
 	return nil
 }
 

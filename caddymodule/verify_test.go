@@ -15,7 +15,7 @@ import (
 )
 
 // signedInSite asks for a name and a password on the pages alone.
-const signedInSite = `@pages path /connect/* /callback/*
+const signedInSite = `@pages path /connect/* /callback/* /connections
 	basic_auth @pages {
 		alice $2a$04$m4h6IE9kuRr/hJiMeyGgmOotIrVWMWVczJFMlCQ2swtrKcWahPHxu
 		bob $2a$04$Q1lVlkc3eWjWXLWTEQ3X4ek7SZhWGyeTrzmVs2biqDFiAfNxOskhq
@@ -141,4 +141,26 @@ func TestAnEmptySecretLetsNobodyIn(t *testing.T) {
 	if page := p.do("POST", link, formOf(t, p.get(link), link)); p.status != http.StatusUnauthorized {
 		t.Errorf("%d %s", p.status, page)
 	}
+}
+
+func TestAPersonTakesBackWhatIsConnected(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", "verify_user caddy_auth {http.auth.user.id}", signedInSite))
+	p := newPerson(t)
+	p.name = "alice"
+	w.connects(p, w.connectURL())
+	page := p.get(w.public() + "/connections")
+	if !strings.Contains(page, "alice@acme.example") {
+		t.Fatalf("%d\n%s", p.status, page)
+	}
+	if page = p.do("POST", w.public()+"/connections", formOf(t, page, p.at)); !strings.Contains(page, "taken back at the other service too") {
+		t.Fatalf("%d\n%s", p.status, page)
+	}
+	if n := w.acme.Stats().Revocations; n != 1 {
+		t.Errorf("%d revocations at Acme", n)
+	}
+	if status, body := w.call("GET", "/acme/v1/me"); status != http.StatusForbidden || !strings.Contains(body, "auth_required") {
+		t.Errorf("the next call: %d %s", status, body)
+	}
+	w.connects(p, w.connectURL())
 }

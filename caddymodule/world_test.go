@@ -147,6 +147,7 @@ func (w *world) caddyfile(global, option, site string) string {
 				issuer %[3]s
 				authorize_url %[3]s/authorize
 				token_url %[3]s/token
+				revoke_url %[3]s/revoke
 				client_id toolgate
 				client_secret {env.ACME_CLIENT_SECRET}
 				scopes read write offline_access

@@ -98,16 +98,17 @@ func (s *Service) confirmed(v visit, said confirmation) (next string, err error)
 	ctx := v.r.Context()
 	t, err := s.tripOf(ctx, said.FlowID)
 	var l *link
-	if err == nil && t.User == "" {
+	open := err == nil && t.User == ""
+	if open && t.LinkID != "" {
 		l, err = s.find(ctx, t.LinkID)
 	}
 	unknown := problem.New(problem.NotFound, "flow_id", "There is no such flow: it was confirmed before, took longer than ten minutes, or never was.")
 	switch {
-	case errors.Is(err, store.ErrNotFound) || err == nil && l == nil:
+	case errors.Is(err, store.ErrNotFound) || err == nil && !open:
 		return "", unknown
 	case err != nil:
 		return "", vault.Problem(err)
-	case l.User != said.UserID:
+	case l != nil && l.User != said.UserID:
 		s.report("refused", v, l, "other_user", nil)
 		if err := s.cfg.Vault.Delete(ctx, tripName(t.State), t.version); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 			return "", vault.Problem(err)

@@ -31,6 +31,9 @@ type Vault interface {
 	Delete(ctx context.Context, name string, version uint64) error
 	Load(ctx context.Context, key connection.Key) (connection.Connection, error)
 	Save(ctx context.Context, c connection.Connection) (connection.Connection, error)
+	Remove(ctx context.Context, c connection.Connection) error
+	OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error)
+	OfTerm(ctx context.Context, term, after string, limit int) (found []vault.Document, next string, err error)
 }
 
 // Exchanger turns a code into tokens; *oauth.Client is one.
@@ -52,7 +55,10 @@ type Config struct {
 	Toolkits  map[string]Endpoint
 	Vault     Vault
 	Exchanger Exchanger
-	Audit     interface{ Record(audit.Record) error }
+	Revoker   Revoker
+	// Tenants are those that the agents here belong to.
+	Tenants []string
+	Audit   interface{ Record(audit.Record) error }
 	// Identify tells which agent asks for the status of a connection.
 	Identify func(*http.Request) (caller.Caller, error)
 	// May reports whether the agent may use that toolkit, and so ask how its
@@ -61,6 +67,8 @@ type Config struct {
 	// Connected is told of a connection that was saved, and once more when it
 	// got its label. Nil: nobody.
 	Connected func(connection.Connection)
+	// Disconnected is told of a connection that was removed. Nil: nobody.
+	Disconnected func(connection.Key)
 	// Unsaved reports whether a connection's newest token is held in memory because it
 	// could not be saved. Nil: none is.
 	Unsaved func(connection.Key) bool
@@ -84,7 +92,9 @@ type Config struct {
 
 // Event is one thing that happened to a flow.
 type Event struct {
-	What      string // started, connected, scopes_missing, denied, failed, refused, trouble
+	// started, connected, scopes_missing, denied, failed, refused, trouble,
+	// disconnected, disconnected_here, disconnected_pending, revocation_pending
+	What      string
 	Tenant    string
 	User      string
 	Agent     string
@@ -113,6 +123,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Connected == nil {
 		cfg.Connected = func(connection.Connection) {}
+	}
+	if cfg.Disconnected == nil {
+		cfg.Disconnected = func(connection.Key) {}
 	}
 	if cfg.May == nil {
 		cfg.May = func(caller.Caller, string) bool { return true }

@@ -55,6 +55,8 @@ type world struct {
 	mu     sync.Mutex
 	events []connect.Event
 	told   []connection.Connection // through Connected
+	gone   []connection.Key        // through Disconnected
+	away   bool                    // Acme
 	wire   []string                // what token requests and their answers held
 }
 
@@ -68,16 +70,19 @@ func newWorld(t testing.TB, changes ...func(*connect.Config)) *world {
 	}
 	w.vault = vault.New(w.store, ring)
 	w.cfg = connect.Config{
-		PublicURL: mustParse(t, public),
-		Toolkits:  map[string]connect.Endpoint{"acme": {Toolkit: acmeToolkit(t, "acme"), Upstream: w}, "other": {Toolkit: otherToolkit(t), Upstream: w}},
-		Vault:     w.vault,
-		Exchanger: &oauth.Client{Transport: w, Now: w.clock.now},
-		Audit:     w.audit,
-		Identify:  identify,
-		Connected: w.connected,
-		Key:       ring.Derive("connect form"),
-		Report:    w.report,
-		Now:       w.clock.now,
+		PublicURL:    mustParse(t, public),
+		Toolkits:     map[string]connect.Endpoint{"acme": {Toolkit: acmeToolkit(t, "acme"), Upstream: w}, "other": {Toolkit: otherToolkit(t), Upstream: w}},
+		Vault:        w.vault,
+		Exchanger:    &oauth.Client{Transport: w, Now: w.clock.now},
+		Revoker:      &oauth.Client{Transport: w, Now: w.clock.now},
+		Tenants:      []string{alice.Tenant, "other-inc"},
+		Disconnected: func(k connection.Key) { w.gone = append(w.gone, k) },
+		Audit:        w.audit,
+		Identify:     identify,
+		Connected:    w.connected,
+		Key:          ring.Derive("connect form"),
+		Report:       w.report,
+		Now:          w.clock.now,
 	}
 	for _, change := range changes {
 		change(&w.cfg)
@@ -106,7 +111,8 @@ func acmeToolkit(t testing.TB, id string) *toolkit.Toolkit {
 		Identity: &toolkit.Identity{Path: "/v1/me", Field: "email"},
 		OAuth: &toolkit.OAuth2{
 			Issuer: acmeURL, AuthorizeURL: acmeURL + "/authorize", TokenURL: acmeURL + "/token", AuthStyle: toolkit.StyleBasic,
-			ClientID: "toolgate", ClientSecret: secret.New("acme-client-secret"), Scopes: []string{"read", "offline_access"},
+			RevokeURL: acmeURL + "/revoke",
+			ClientID:  "toolgate", ClientSecret: secret.New("acme-client-secret"), Scopes: []string{"read", "offline_access"},
 		},
 	}
 }
@@ -134,6 +140,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	case w.cfg.PublicURL.Host:
 		return w.serve(arrived(r)), nil
 	case "acme.example":
+		if w.away {
+			return nil, errors.New("connection refused")
+		}
 		return w.toAcme(r), nil
 	}
 	return nil, errors.New("no such host: " + r.URL.Host)

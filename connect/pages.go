@@ -41,6 +41,8 @@ type view struct {
 	Host    string // of the page that the button leads to
 
 	Link       string // where the form goes, if not to the page itself
+	Mine       string // the page of all that is connected, where there is one
+	Rows       []row
 	SignedInAs string // somebody for whom the link is not
 }
 
@@ -108,24 +110,36 @@ func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	})
 }
 
+// mine is the address of what a person has connected, where it can be shown.
+func (s *Service) mine() string {
+	if !s.verifies() {
+		return ""
+	}
+	return s.mineURL("")
+}
+
 // signInPage asks who it is. as is whom the browser is signed in as by now, or "".
+// l is nil for the person's own page.
 func (s *Service) signInPage(v visit, l *link, as string) {
-	tk, place := s.cfg.Toolkits[l.Toolkit].Toolkit, s.cfg.SignIn.Place()
-	status := http.StatusOK
+	place, status := s.cfg.SignIn.Place(), http.StatusOK
 	if as != "" {
 		status = http.StatusForbidden
 	}
+	browser := s.greet(v)
+	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, minePath), Host: place.Host, SignedInAs: as}
+	if l != nil {
+		tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+tk.Name, tk.Name, l.Agent
+		data.Link, data.Token = s.linkURL(l.ID), s.formToken(browser, l.ID)
+	}
 	v.w.Header().Set("Referrer-Policy", "same-origin")
-	s.show(v, status, "signin.html", formActions(place), view{
-		Title: "Sign in to connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, SignedInAs: as, Link: s.linkURL(l.ID),
-		Token: s.formToken(s.greet(v), l.ID), Host: place.Host,
-	})
+	s.show(v, status, "signin.html", formActions(place), data)
 }
 
 func (s *Service) donePage(v visit, l *link) {
 	name := s.cfg.Toolkits[l.Toolkit].Toolkit.Name
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
-		Title: name + " is connected", Toolkit: name, Agent: l.Agent, User: l.User, Account: l.Account,
+		Title: name + " is connected", Toolkit: name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
 	})
 }
 

@@ -46,7 +46,7 @@ func (s *Service) page(path string) (page, rest string, ok bool) {
 	switch page {
 	case "connect", "callback":
 		return page, rest, true
-	case signInPath:
+	case signInPath, minePath:
 		return page, rest, rest == ""
 	case "v1":
 		return page, rest, rest == confirmPath || strings.HasPrefix(rest, statusPath)
@@ -73,6 +73,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCallback(v, rest)
 	case page == signInPath && v.r.Method == http.MethodGet && s.cfg.SignIn != nil:
 		s.serveSignedIn(v)
+	case page == minePath && reads:
+		s.serveMine(v)
+	case page == minePath && r.Method == http.MethodPost:
+		s.serveUndo(v)
+	case page == minePath:
+		s.notAllowed(v, "GET, HEAD, POST")
 	case page == "callback" || page == signInPath:
 		s.notAllowed(v, "GET")
 	case reads && assets[rest] != "":

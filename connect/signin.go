@@ -36,8 +36,8 @@ type Trip struct {
 	Nonce    string `json:"nonce,omitempty"`    // for an id_token
 	Verifier string `json:"verifier,omitempty"` // PKCE
 
-	LinkID  string    `json:"link"`
-	Browser string    `json:"browser"` // hash of the one that started
+	LinkID  string    `json:"link,omitempty"` // "": to the person's own page
+	Browser string    `json:"browser"`        // hash of the one that started
 	Started time.Time `json:"started"`
 	// User is whom the operator's server saw, and Proof the hash of what the browser
 	// has to bring back from there.
@@ -56,17 +56,17 @@ const signInPath = "signin"
 func SignInURI(public *url.URL) string { return public.JoinPath(signInPath).String() }
 
 // sendToSignIn is the button of the sign-in page.
-func (s *Service) sendToSignIn(v visit, l *link) {
+func (s *Service) sendToSignIn(v visit, linkID string) {
 	t := &Trip{
 		State: random(stateBytes), Back: SignInURI(s.cfg.PublicURL),
-		LinkID: l.ID, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
+		LinkID: linkID, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
 	}
 	address, err := s.cfg.SignIn.Begin(v.r.Context(), t)
 	if err == nil {
 		err = s.saveTrip(v.r.Context(), t)
 	}
 	if err != nil {
-		s.trouble(v, l, "sign_in", err)
+		s.trouble(v, nil, "sign_in", err)
 		return
 	}
 	v.redirect(address)
@@ -89,12 +89,17 @@ func (s *Service) serveSignedIn(v visit) {
 		s.message(v, http.StatusForbidden, otherBrowser)
 		return
 	}
-	l, ok := s.openLink(v, t.LinkID)
-	if !ok {
-		return
+	var l *link
+	onward := s.mineURL("")
+	if t.LinkID != "" {
+		var ok bool
+		if l, ok = s.openLink(v, t.LinkID); !ok {
+			return
+		}
+		onward = s.linkURL(l.ID) // which looks whether it is the right one
 	}
 	if err := s.cfg.Vault.Delete(v.r.Context(), tripName(t.State), t.version); errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		v.redirect(s.linkURL(l.ID)) // a double click: the other one goes on
+		v.redirect(onward) // a double click: the other one goes on
 		return
 	} else if err != nil {
 		s.trouble(v, l, "sign_in", err)
@@ -114,7 +119,7 @@ func (s *Service) serveSignedIn(v visit) {
 	case err != nil:
 		s.trouble(v, l, "sign_in", err)
 	default:
-		v.redirect(s.linkURL(l.ID)) // which looks whether it is the right one
+		v.redirect(onward)
 	}
 }
 

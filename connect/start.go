@@ -60,15 +60,7 @@ func (s *Service) expired(l *link) bool { return !s.cfg.Now().Before(l.Expires) 
 
 // serveStart is the button on the page: from here on something happens.
 func (s *Service) serveStart(v visit, id string) {
-	// Another site must not start a flow in this browser: it could be the flow
-	// of somebody else, and the account would end up with them.
-	if err := http.NewCrossOriginProtection().Check(v.r); err != nil {
-		s.message(v, http.StatusForbidden, formForeign)
-		return
-	}
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 16<<10)
-	if err := v.r.ParseForm(); err != nil {
-		s.message(v, http.StatusBadRequest, formForeign)
+	if !s.fromOurPage(v) {
 		return
 	}
 	l, ok := s.openLink(v, id)
@@ -80,7 +72,7 @@ func (s *Service) serveStart(v visit, id string) {
 	case s.browser(v.r) == "":
 		s.message(v, http.StatusForbidden, formStale)
 	case fits && s.cfg.SignIn != nil && v.r.PostFormValue("go") == signInPath:
-		s.sendToSignIn(v, l)
+		s.sendToSignIn(v, l.ID)
 	case !s.rightPerson(v, l):
 		// answered
 	case !l.Used.IsZero():
@@ -96,6 +88,22 @@ func (s *Service) serveStart(v visit, id string) {
 	default:
 		s.start(v, l)
 	}
+}
+
+// fromOurPage reports whether a form came from a page of ours in this browser, or
+// answers why not. Another site must not start a flow in it: it could be the flow of
+// somebody else, and the account would end up with them.
+func (s *Service) fromOurPage(v visit) bool {
+	if err := http.NewCrossOriginProtection().Check(v.r); err != nil {
+		s.message(v, http.StatusForbidden, formForeign)
+		return false
+	}
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 16<<10)
+	if err := v.r.ParseForm(); err != nil {
+		s.message(v, http.StatusBadRequest, formForeign)
+		return false
+	}
+	return true
 }
 
 // startLate goes on from a fresh link: a link is short-lived so that nobody else can use

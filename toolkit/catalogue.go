@@ -18,7 +18,7 @@ import (
 var builtin embed.FS
 
 // Reserved names are the first path segments that the gateway answers itself.
-var Reserved = []string{"connect", "callback", "v1", "mcp", "hooks", "health", "connections", "toolgate"}
+var Reserved = []string{"connect", "callback", "v1", "mcp", "hooks", "health", "connections", "signin", "toolgate"}
 
 // ValidID reports whether id can name a toolkit: 1 to 63 lower case letters,
 // digits, _ and -, a letter or digit first, and none of [Reserved]. It is a path

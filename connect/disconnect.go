@@ -1,0 +1,197 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// Revoker ends a token at its provider; *oauth.Client is one.
+type Revoker interface {
+	Revoke(ctx context.Context, o *toolkit.OAuth2, token secret.String, hint string) error
+}
+
+// revocation is a grant that is to be taken back at its provider. It is written before
+// the connection is removed, so that a provider that is away, or the end of this
+// process, leaves no grant behind that nobody knows of.
+type revocation struct {
+	Toolkit      string    `json:"toolkit"`
+	Tenant       string    `json:"tenant"`
+	User         string    `json:"user"`
+	ClientID     string    `json:"client_id"`
+	Issuer       string    `json:"issuer"`
+	AccessToken  string    `json:"access_token,omitempty"`
+	RefreshToken string    `json:"refresh_token,omitempty"`
+	Since        time.Time `json:"since"`
+	Tries        int       `json:"tries"`
+	Next         time.Time `json:"next"` // not before
+}
+
+const (
+	revokeLimit = 10 * time.Second
+	// revokeFirst is the time to the second try; it doubles, up to revokeLast.
+	revokeFirst = time.Minute
+	revokeLast  = 6 * time.Hour
+	// revokeFor is how long it is tried. Refresh tokens die of age as well.
+	revokeFor = 7 * 24 * time.Hour
+)
+
+// undoing is what came of taking a connection away.
+type undoing string
+
+// The outcomes; pages.go has the sentences.
+const (
+	undone     undoing = "disconnected"         // here and at the provider
+	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
+	undonePart undoing = "disconnected_pending" // the provider could not be told yet
+)
+
+// disconnect takes a connection away: first here, so that no call uses it any more, and
+// then at the provider.
+func (s *Service) disconnect(ctx context.Context, requestID string, key connection.Key) (undoing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
+	defer cancel()
+	var conn connection.Connection
+	var paper *vault.Document
+	audited := false
+	err := persist(ctx, func() (err error) {
+		conn, err = s.cfg.Vault.Load(ctx, key)
+		if err != nil {
+			return err
+		}
+		if !audited {
+			r := audit.Record{Time: s.cfg.Now(), Event: audit.Disconnected, RequestID: requestID, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+			if err := s.cfg.Audit.Record(r); err != nil {
+				return err
+			}
+			audited = true
+		}
+		if paper, err = s.noteRevocation(ctx, conn, paper); err != nil {
+			return err
+		}
+		return s.cfg.Vault.Remove(ctx, conn) // ErrConflict: a refresh came between, with another token
+	})
+	if err != nil {
+		return "", fmt.Errorf("disconnecting: %w", err)
+	}
+	s.cfg.Disconnected(key)
+	if paper == nil {
+		return undoneHere, nil
+	}
+	if err := s.revoke(ctx, *paper); err != nil {
+		s.cfg.Report(Event{What: "revocation_pending", Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, RequestID: requestID, Err: err})
+		return undonePart, nil
+	}
+	return undone, nil
+}
+
+// noteRevocation writes down what is to be revoked. nil: there is no way, or nothing.
+func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection, before *vault.Document) (*vault.Document, error) {
+	o := s.revocable(conn)
+	if o == nil {
+		return nil, nil
+	}
+	now := s.cfg.Now()
+	text, err := json.Marshal(revocation{
+		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, ClientID: o.ClientID, Issuer: o.Grantor(),
+		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(), Since: now, Next: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := vault.Document{Name: vault.Name("revocation", conn.ID+"-"+random(idBytes)), Version: 1, Index: []string{vault.Name("revocation")}}
+	if before != nil {
+		d.Name, d.Version = before.Name, before.Version+1
+	}
+	d.Plain, d.Expires = text, now.Add(revokeFor)
+	return &d, s.cfg.Vault.Put(ctx, d)
+}
+
+// revocable gives the client that a connection's token may be revoked with. A token that
+// another client was given, or another server, goes nowhere.
+func (s *Service) revocable(conn connection.Connection) *toolkit.OAuth2 {
+	o := s.client(conn.Toolkit)
+	if o == nil || conn.Granted.ClientID != o.ClientID || conn.Granted.Issuer != o.Grantor() || conn.AccessToken.IsZero() && conn.RefreshToken.IsZero() {
+		return nil
+	}
+	return o
+}
+
+func (s *Service) client(toolkitID string) *toolkit.OAuth2 {
+	e, known := s.cfg.Toolkits[toolkitID]
+	if !known || e.Toolkit.OAuth == nil || e.Toolkit.OAuth.RevokeURL == "" {
+		return nil
+	}
+	return e.Toolkit.OAuth
+}
+
+// revoke tells the provider, and forgets about it where that went well. The refresh
+// token goes first: its end is the grant's (RFC 7009 §2.1).
+func (s *Service) revoke(ctx context.Context, d vault.Document) error {
+	var r revocation
+	if err := json.Unmarshal(d.Plain, &r); err != nil {
+		return fmt.Errorf("reading a revocation: %w", err)
+	}
+	o := s.client(r.Toolkit)
+	if o == nil || r.ClientID != o.ClientID || r.Issuer != o.Grantor() {
+		return errors.New("the toolkit is not configured for this grant any more")
+	}
+	ask, cancel := context.WithTimeout(ctx, revokeLimit)
+	defer cancel()
+	token, hint := r.RefreshToken, "refresh_token"
+	if token == "" {
+		token, hint = r.AccessToken, "access_token"
+	}
+	if err := s.cfg.Revoker.Revoke(ask, o, secret.New(token), hint); err != nil {
+		r.Tries++
+		r.Next = s.cfg.Now().Add(min(revokeFirst<<min(r.Tries-1, 20), revokeLast))
+		if d.Plain, _ = json.Marshal(r); d.Plain != nil {
+			d.Version++
+			_ = s.cfg.Vault.Put(ctx, d) // if not, it is only tried again sooner
+		}
+		return err
+	}
+	err := s.cfg.Vault.Delete(ctx, d.Name, d.Version)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return nil // another gateway has done it too
+	}
+	return err
+}
+
+// RetryRevocations tries once more those that are due. It is for a job in the background,
+// of each gateway on the store: revoking twice does no harm.
+func (s *Service) RetryRevocations(ctx context.Context) (done, left int, err error) {
+	for next := ""; ; {
+		var found []vault.Document
+		found, next, err = s.cfg.Vault.OfTerm(ctx, vault.Name("revocation"), next, 100)
+		if err != nil {
+			return done, left, err
+		}
+		for _, d := range found {
+			var r revocation
+			if json.Unmarshal(d.Plain, &r) != nil {
+				continue
+			}
+			if s.cfg.Now().Before(r.Next) || s.revoke(ctx, d) != nil {
+				left++
+				continue
+			}
+			done++
+		}
+		if next == "" || ctx.Err() != nil {
+			return done, left, ctx.Err()
+		}
+	}
+}

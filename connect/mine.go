@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/connection"
+)
+
+// minePath is the page where people see what they have connected, and take it back.
+const minePath = "connections"
+
+// row is one connection on that page.
+type row struct {
+	ID, Toolkit, Account, State string
+	Since                       time.Time
+	Scopes                      []string
+}
+
+// serveMine shows what the person at the browser has connected, for whichever agents.
+func (s *Service) serveMine(v visit) {
+	user, ok := s.whoIs(v)
+	if !ok {
+		return
+	}
+	conns, err := s.connectionsOf(v, user)
+	if err != nil {
+		s.trouble(v, nil, "mine", err)
+		return
+	}
+	s.minePage(v, user, conns, mineNotices[undoing(v.r.URL.Query().Get("done"))])
+}
+
+// whoIs gives the person, or answers that the browser has to sign in first.
+func (s *Service) whoIs(v visit) (string, bool) {
+	p, err := s.personAt(v.r)
+	switch {
+	case err != nil:
+		s.trouble(v, nil, "verify_user", err)
+	case !p.asked:
+		s.message(v, http.StatusForbidden, nobodyAsks)
+	case p.user != "":
+		return p.user, true
+	case s.cfg.SignIn != nil:
+		s.signInPage(v, nil, "")
+	default:
+		s.message(v, http.StatusForbidden, notSignedIn)
+	}
+	return "", false
+}
+
+// connectionsOf reads them, of every tenant that an agent here has.
+func (s *Service) connectionsOf(v visit, user string) (all []connection.Connection, err error) {
+	for _, tenant := range s.cfg.Tenants {
+		conns, err := s.cfg.Vault.OfUser(v.r.Context(), tenant, user)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, conns...)
+	}
+	return all, nil
+}
+
+// serveUndo is a button on that page.
+func (s *Service) serveUndo(v visit) {
+	if !s.fromOurPage(v) {
+		return
+	}
+	if s.browser(v.r) == "" {
+		s.message(v, http.StatusForbidden, formStale)
+		return
+	}
+	if s.cfg.SignIn != nil && v.r.PostFormValue("go") == signInPath && s.formTokenOK(v.r, minePath) {
+		s.sendToSignIn(v, "")
+		return
+	}
+	user, ok := s.whoIs(v)
+	if !ok {
+		return
+	}
+	conns, err := s.connectionsOf(v, user)
+	if err != nil {
+		s.trouble(v, nil, "mine", err)
+		return
+	}
+	if !s.formTokenOK(v.r, minePath) {
+		s.minePage(v, user, conns, pressAgain)
+		return
+	}
+	// The id comes from the form, and counts only among this person's own.
+	i := slices.IndexFunc(conns, func(c connection.Connection) bool { return c.ID == v.r.PostFormValue("id") })
+	if i < 0 {
+		v.redirect(s.mineURL("")) // a second click, or another tab: it is gone
+		return
+	}
+	outcome, err := s.disconnect(v.r.Context(), v.id, conns[i].Key)
+	switch {
+	case errors.Is(err, connection.ErrNotConnected):
+		v.redirect(s.mineURL(""))
+	case err != nil:
+		s.trouble(v, nil, "disconnect", err)
+	default:
+		s.cfg.Report(Event{What: string(outcome), Tenant: conns[i].Tenant, User: user, Toolkit: conns[i].Toolkit, RequestID: v.id})
+		v.redirect(s.mineURL(outcome))
+	}
+}
+
+// mineURL is the page with a word about what was just done. The word is one of ours, and
+// the page has a sentence for each.
+func (s *Service) mineURL(outcome undoing) string {
+	u := s.cfg.PublicURL.JoinPath(minePath)
+	if outcome != "" {
+		u.RawQuery = "done=" + string(outcome)
+	}
+	return u.String()
+}
+
+func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
+	data := view{Title: "What you have connected", User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
+	for _, c := range conns {
+		r := row{ID: c.ID, Toolkit: c.Toolkit, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
+			r.Toolkit = e.Toolkit.Name
+		}
+		data.Rows = append(data.Rows, r)
+	}
+	slices.SortFunc(data.Rows, func(a, b row) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.Toolkit), strings.ToLower(b.Toolkit)), strings.Compare(a.Account, b.Account), strings.Compare(a.ID, b.ID))
+	})
+	v.w.Header().Set("Referrer-Policy", "same-origin")
+	s.show(v, http.StatusOK, "mine.html", "'self'", data)
+}
+
+// states are the statuses in people's words.
+var states = map[connection.Status]string{
+	connection.Active:       "works",
+	connection.Expired:      "has ended; connect again from your chat",
+	connection.Error:        "is not accepted at the moment",
+	connection.Revoked:      "was taken back",
+	connection.Inactive:     "is switched off",
+	connection.Insufficient: "works for a part of what was asked",
+}
+
+var mineNotices = map[undoing]string{
+	undone:     "Disconnected. The access was taken back at the other service too.",
+	undoneHere: "Disconnected. Nothing here uses your account any more. To end the access at the other service as well, remove it from the connected apps there.",
+	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
+}
+
+var nobodyAsks = message{"This page is not available here", "This service does not ask who you are, so it cannot show what is yours.",
+	"Remove the access from the connected apps at the other service. Whoever runs this service can set up how users are recognised."}

@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vault
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/toolgate/toolgate/connection"
+)
+
+// mostOfUser bounds what one user's list may hold.
+const mostOfUser = 1000
+
+// OfUser reads a user's connections, in the order of their names. A record that cannot
+// be opened or read is left out: it is named when it is used.
+func (v *Vault) OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error) {
+	documents, _, err := v.OfTerm(ctx, Name("user", tenant, user), "", mostOfUser)
+	if err != nil {
+		return nil, fmt.Errorf("listing a user's connections: %w", err)
+	}
+	var found []connection.Connection
+	for _, d := range documents {
+		// The index is in the hands of who can write to the store.
+		if key, ok := connectionKey(d.Name); ok && key.Tenant == tenant && key.User == user {
+			if c, err := decode(key, d); err == nil {
+				found = append(found, c)
+			}
+		}
+	}
+	return found, nil
+}
+
+// OfTerm reads up to limit documents that carry the index term, as [store.Store.List]
+// does. after comes back as "" at the end. What cannot be opened is left out.
+func (v *Vault) OfTerm(ctx context.Context, term, after string, limit int) (found []Document, next string, err error) {
+	if err := v.checked(ctx); err != nil {
+		return nil, "", err
+	}
+	records, err := v.store.List(ctx, term, after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, r := range records {
+		if plain, err := v.ring.Open(r.Value, r.Key); err == nil {
+			found = append(found, Document{r.Key, plain, r.Version, r.Expires, r.Index})
+		}
+	}
+	if len(records) == limit {
+		next = records[len(records)-1].Key
+	}
+	return found, next, nil
+}
