@@ -266,5 +266,5 @@ func originOf(address string) string {
 // isPage reports whether the address is a page's and not of something on it.
 func isPage(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && (strings.HasPrefix(u.Path, "/connect/c_") || strings.HasPrefix(u.Path, "/callback/"))
+	return err == nil && (strings.HasPrefix(u.Path, "/connect/c_") || strings.HasPrefix(u.Path, "/callback/") || strings.HasPrefix(u.Path, "/app/"))
 }
