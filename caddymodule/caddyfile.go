@@ -50,6 +50,7 @@ import (
 //			basic <user> <placeholder>
 //			no_auth
 //			identity     <path> <field>
+//			expect_account <account>...
 //			timeout      <duration>
 //			max_replay   <size> | off
 //			allow_private
@@ -177,6 +178,7 @@ func (t *Toolkit) options() options {
 		"basic":          {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
 		"no_auth":        {"no_auth", flag(&t.NoAuth)},
 		"identity":       {"identity <path> <field>", t.parseIdentity},
+		"expect_account": {"expect_account <account>..., such as expect_account *@example.com", texts(&t.ExpectAccount)},
 		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
 		"max_replay":     {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
 		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},

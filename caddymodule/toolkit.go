@@ -65,6 +65,12 @@ type Toolkit struct {
 	// `login` or `user.email`.
 	IdentityField string `json:"identity_field,omitempty"`
 
+	// The accounts that users may connect, by the name that the identity call gives
+	// them: `{user}` is the user's id, and a `*` may stand at the start, such as
+	// `*@example.com`. Another account is not kept, and its grant is revoked.
+	// Default: any.
+	ExpectAccount []string `json:"expect_account,omitempty"`
+
 	// Hosts where the provider keeps its downloads: `downloads.example.com`, or
 	// `*.example.com` for every host below. A redirect of a GET or HEAD to one is
 	// followed here, without the credential, and the agent gets the download. `off`
@@ -272,6 +278,7 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: s.plainEach("host", t.Hosts), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
+		ExpectAccount: t.ExpectAccount,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

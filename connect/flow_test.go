@@ -222,3 +222,26 @@ func TestABrowserThatIsClosedHalfWayLosesNothing(t *testing.T) {
 	}
 	b.get(link).want(t, http.StatusOK, "Acme is connected")
 }
+
+func TestAnAccountThatIsNotExpectedIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Toolkits["acme"].Toolkit.ExpectAccount = []string{"alice@acme.example"}
+	b := newBrowser(w)
+	p := b.connect(w.link(alice), "bob")
+	p.want(t, http.StatusOK, "Connect Acme?")
+	if !strings.Contains(p.text, "not the one that is expected") || strings.Contains(p.text, "bob") {
+		t.Errorf("the page:\n%s", p.text)
+	}
+	w.notConnected()
+	w.wantReported("failed other_account")
+	if n := w.acme.Stats().Revocations; n != 1 {
+		t.Errorf("%d grants were given back", n)
+	}
+	if got := w.audit.text(); got != "link_started, connect_failed other_account" {
+		t.Errorf("audit: %s", got)
+	}
+	newBrowser(w).connect(w.link(alice), "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+	if n := w.acme.Stats().Revocations; n != 1 {
+		t.Errorf("%d grants were given back", n)
+	}
+}

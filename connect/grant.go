@@ -24,6 +24,7 @@ const (
 	unavailable   = "unavailable"   // the provider has a problem
 	failed        = "failed"        // the provider does not accept the code, or who knows
 	ours          = "not_kept"      // the store or the audit log did not take it
+	otherAccount  = "other_account" // the operator expects another one
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word
@@ -57,6 +58,9 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if err != nil {
 		return exchangeFailure(err), err
 	}
+	if err := s.expected(ctx, t, grant); err != nil {
+		return otherAccount, err
+	}
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
 		return ours, err
@@ -65,6 +69,24 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 		return ours, err
 	}
 	return "", nil
+}
+
+// expected looks whether it is an account that the operator expects of this user, before
+// anything is kept: somebody may have several at the provider, or have been signed in
+// there as another person. What is not kept is given back.
+func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
+	if len(t.toolkit.ExpectAccount) == 0 {
+		return nil
+	}
+	label := s.account(ctx, t.toolkit, g.AccessToken)
+	if t.toolkit.Expects(label, t.link.User) {
+		return nil
+	}
+	token, hint := g.RefreshToken, "refresh_token"
+	if token.IsZero() {
+		token, hint = g.AccessToken, "access_token"
+	}
+	return errors.Join(errors.New("the account is not one that expect_account names"), s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, token, hint))
 }
 
 // failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:

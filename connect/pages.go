@@ -92,6 +92,7 @@ var notices = map[string]string{
 	misconfigured: "The other service did not accept our request. Only whoever runs this service can mend that.",
 	unavailable:   "The other service has a problem at the moment. Try again in a few minutes.",
 	failed:        "That did not work. Nothing was connected; you can try again.",
+	otherAccount:  "That account is not the one that is expected here, so it was not connected. Sign in there with your own account and try again.",
 	ours:          "You agreed, but we could not save the access, so nothing was connected. Try again in a minute.",
 }
 

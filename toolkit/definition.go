@@ -38,8 +38,9 @@ type Definition struct {
 	// Sources say where the facts of this file are from.
 	Sources []string `json:"sources,omitempty"`
 
-	Timeout   time.Duration `json:"-"`
-	MaxReplay int64         `json:"-"`
+	Timeout       time.Duration `json:"-"`
+	MaxReplay     int64         `json:"-"`
+	ExpectAccount []string      `json:"-"`
 }
 
 // AuthDefinition says where the credential goes.
@@ -72,6 +73,7 @@ func (d Definition) Over(over Definition) Definition {
 	d.HelpURL = cmp.Or(over.HelpURL, d.HelpURL)
 	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
 	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
+	d.ExpectAccount = slices.Concat(d.ExpectAccount, over.ExpectAccount)
 	return d
 }
 
@@ -125,6 +127,7 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 	t := &Toolkit{
 		ID: d.ID, Name: cmp.Or(d.Name, d.ID), BaseURL: base, Aliases: map[string]*url.URL{}, Headers: canonical(d.Headers),
 		Identity: d.Identity, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
+		ExpectAccount: d.ExpectAccount,
 	}
 	for alias, text := range d.Hosts {
 		if !validAlias(alias) {
@@ -138,6 +141,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		return nil, err
 	}
 	if err := d.checkHeaders(); err != nil {
+		return nil, err
+	}
+	if err := d.checkExpected(); err != nil {
 		return nil, err
 	}
 	if err := d.auth(t); err != nil {

@@ -43,6 +43,9 @@ type Toolkit struct {
 	Auth     Auth
 	OAuth    *OAuth2   // for Kind OAuth
 	Identity *Identity // nil: the account cannot be named
+	// ExpectAccount are the accounts that may be connected, such as {user} or
+	// *@example.com. None: any.
+	ExpectAccount []string
 
 	// Timeout bounds the wait for the response's header. Zero: 60 seconds.
 	Timeout time.Duration
