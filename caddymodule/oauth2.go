@@ -63,6 +63,11 @@ type OAuth2 struct {
 	// Where tokens are revoked (RFC 7009). Default: the catalogue's or none.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
+	// How they are revoked: `token` (RFC 7009), `delete` (DELETE with the access token
+	// as JSON, such as GitHub's) or `bearer` (POST with the access token as for a
+	// call, such as Slack's). Default: the catalogue's, or `token`.
+	RevokeStyle string `json:"revoke_style,omitempty"`
+
 	// How the client proves itself at the token endpoint: `basic`, `body` or, for
 	// a client without a secret, `none`. Default: the catalogue's, or `basic`.
 	AuthStyle string `json:"auth_style,omitempty"`
@@ -167,6 +172,7 @@ type OAuth2 struct {
 //		token_url             <url>
 //		refresh_url           <url>
 //		revoke_url            <url>
+//		revoke_style          token | delete | bearer
 //		client_id             <text>
 //		client_secret         <placeholder>
 //		client_id_param       <name>
@@ -208,6 +214,7 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"token_url":             {"token_url <url>", text(&o.TokenURL)},
 		"refresh_url":           {"refresh_url <url>", text(&o.RefreshURL)},
 		"revoke_url":            {"revoke_url <url>", text(&o.RevokeURL)},
+		"revoke_style":          {"revoke_style token, delete or bearer", oneOf(&o.RevokeStyle, "token", "delete", "bearer")},
 		"client_id":             {"client_id {env.NAME}", text(&o.ClientID)},
 		"client_secret":         {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
 		"client_id_param":       {"client_id_param <name>, such as client_id_param client_key", text(&o.ClientIDParam)},
@@ -245,7 +252,7 @@ func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 	d.Auth.Kind, d.Auth.Header, d.Auth.Prefix, d.Auth.Refused = toolkit.OAuth, o.Header, o.Prefix, o.RefusedWhen
 	d.OAuth = toolkit.OAuthDefinition{
 		Issuer: s.plain("issuer", o.Issuer), AuthorizeURL: s.plain("authorize_url", o.AuthorizeURL), TokenURL: s.plain("token_url", o.TokenURL),
-		RefreshURL: s.plain("refresh_url", o.RefreshURL), RevokeURL: s.plain("revoke_url", o.RevokeURL),
+		RefreshURL: s.plain("refresh_url", o.RefreshURL), RevokeURL: s.plain("revoke_url", o.RevokeURL), RevokeStyle: toolkit.RevokeStyle(o.RevokeStyle),
 		ClientID: s.plain("client_id", o.ClientID), ClientSecret: s.secret("client_secret", o.ClientSecret), ClientIDParam: o.ClientIDParam,
 		AuthStyle: toolkit.AuthStyle(o.AuthStyle), BodyFormat: toolkit.BodyFormat(o.BodyFormat),
 		Scopes: o.Scopes, ScopeSeparator: o.ScopeSeparator, ScopeParam: o.ScopeParam, PKCE: o.PKCE,

@@ -20,7 +20,7 @@ import (
 
 // Revoker ends a token at its provider; *oauth.Client is one.
 type Revoker interface {
-	Revoke(ctx context.Context, o *toolkit.OAuth2, token secret.String, hint string) error
+	Revoke(ctx context.Context, o *toolkit.OAuth2, access, refresh secret.String) error
 }
 
 // revocation is a grant that is to be taken back at its provider. It is written before
@@ -137,8 +137,7 @@ func (s *Service) client(toolkitID string) *toolkit.OAuth2 {
 	return e.Toolkit.OAuth
 }
 
-// revoke tells the provider, and forgets about it where that went well. The refresh
-// token goes first: its end is the grant's (RFC 7009 §2.1).
+// revoke tells the provider, and forgets about it where that went well.
 func (s *Service) revoke(ctx context.Context, d vault.Document) error {
 	var r revocation
 	if err := json.Unmarshal(d.Plain, &r); err != nil {
@@ -150,11 +149,7 @@ func (s *Service) revoke(ctx context.Context, d vault.Document) error {
 	}
 	ask, cancel := context.WithTimeout(ctx, revokeLimit)
 	defer cancel()
-	token, hint := r.RefreshToken, "refresh_token"
-	if token == "" {
-		token, hint = r.AccessToken, "access_token"
-	}
-	if err := s.cfg.Revoker.Revoke(ask, o, secret.New(token), hint); err != nil {
+	if err := s.cfg.Revoker.Revoke(ask, o, secret.New(r.AccessToken), secret.New(r.RefreshToken)); err != nil {
 		r.Tries++
 		r.Next = s.cfg.Now().Add(min(revokeFirst<<min(r.Tries-1, 20), revokeLast))
 		if d.Plain, _ = json.Marshal(r); d.Plain != nil {

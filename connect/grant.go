@@ -82,11 +82,7 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if t.toolkit.Expects(label, t.link.User) {
 		return nil
 	}
-	token, hint := g.RefreshToken, "refresh_token"
-	if token.IsZero() {
-		token, hint = g.AccessToken, "access_token"
-	}
-	return errors.Join(errors.New("the account is not one that expect_account names"), s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, token, hint))
+	return errors.Join(errors.New("the account is not one that expect_account names"), s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
 }
 
 // failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:

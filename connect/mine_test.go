@@ -221,11 +221,11 @@ func TestTheTokenThatIsRevokedIsTheLatest(t *testing.T) {
 	})
 	var sent []string
 	w.reload(func(cfg *connect.Config) {
-		cfg.Revoker = revoker(func(token, hint string) error { sent = append(sent, hint+" "+token); return nil })
+		cfg.Revoker = revoker(func(_, refresh string) error { sent = append(sent, refresh); return nil })
 	})
 	b.press(p)
 	w.notConnected()
-	if renewed.ID == "" || !slices.Equal(sent, []string{"refresh_token the-latest"}) {
+	if renewed.ID == "" || !slices.Equal(sent, []string{"the-latest"}) {
 		t.Errorf("revoked %q", sent)
 	}
 	if d, _, err := w.vault.OfTerm(t.Context(), "revocation", "", 10); err != nil || len(d) != 0 {
@@ -274,8 +274,8 @@ func TestTheOperatorsApplicationOpensTheListToo(t *testing.T) {
 }
 
 // revoker is a revocation endpoint by hand.
-type revoker func(token, hint string) error
+type revoker func(access, refresh string) error
 
-func (f revoker) Revoke(_ context.Context, _ *toolkit.OAuth2, token secret.String, hint string) error {
-	return f(token.Reveal(), hint)
+func (f revoker) Revoke(_ context.Context, _ *toolkit.OAuth2, access, refresh secret.String) error {
+	return f(access.Reveal(), refresh.Reveal())
 }

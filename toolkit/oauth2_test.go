@@ -19,7 +19,7 @@ const dialect = `{
 	"id": "odd", "base_url": "https://api.odd.example", "auth": {"kind": "oauth2", "header": "X-Shopify-Access-Token", "prefix": "Zoho-oauthtoken "},
 	"oauth2": {
 		"issuer": "https://id.odd.example", "authorize_url": "https://id.odd.example/a", "token_url": "https://id.odd.example/t",
-		"refresh_url": "https://id.odd.example/r", "revoke_url": "https://id.odd.example/v",
+		"refresh_url": "https://id.odd.example/r", "revoke_url": "https://id.odd.example/v", "revoke_style": "bearer",
 		"auth_style": "body", "client_id_param": "client_key", "scope_separator": ",", "scope_param": "user_scope", "pkce": false,
 		"authorize_params": {"a": "1"}, "token_params": {"t": "1"}, "refresh_params": {"r": "1"}, "body_format": "json",
 		"token_headers": {"x-version": "2"}, "token_path": "authed_user",
@@ -49,7 +49,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 	}
 	want := toolkit.OAuth2{
 		Issuer: "https://id.odd.example", AuthorizeURL: "https://id.odd.example/a", TokenURL: "https://id.odd.example/t",
-		RefreshURL: "https://id.odd.example/r", RevokeURL: "https://id.odd.example/v",
+		RefreshURL: "https://id.odd.example/r", RevokeURL: "https://id.odd.example/v", RevokeStyle: toolkit.RevokeBearer,
 		AuthStyle: toolkit.StyleBody, ClientID: "c", ClientSecret: secret.New("s"), ClientIDParam: "client_key",
 		Scopes: []string{"x"}, ScopeSeparator: ",", ScopeParam: "user_scope", NoPKCE: true,
 		AuthorizeParams: map[string]string{"a": "1"}, TokenParams: map[string]string{"t": "1"}, RefreshParams: map[string]string{"r": "1"},
@@ -81,7 +81,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 func TestEveryFieldOfTheDialectCanBeSaidDifferently(t *testing.T) {
 	on, off := true, false
 	over := toolkit.OAuthDefinition{
-		Issuer: "https://i.example", AuthorizeURL: "https://a.example", TokenURL: "https://t.example", RefreshURL: "https://r.example", RevokeURL: "https://v.example",
+		Issuer: "https://i.example", AuthorizeURL: "https://a.example", TokenURL: "https://t.example", RefreshURL: "https://r.example", RevokeURL: "https://v.example", RevokeStyle: toolkit.RevokeToken,
 		AuthStyle: toolkit.StyleBasic, ClientIDParam: "id", ScopeSeparator: "+", ScopeParam: "s", PKCE: &on,
 		AuthorizeParams: map[string]string{"a": "2"}, TokenParams: map[string]string{"t": "2"}, RefreshParams: map[string]string{"r": "2"},
 		BodyFormat: toolkit.FormatForm, TokenHeaders: map[string]string{"x-version": "3"}, TokenPath: "data",
@@ -118,6 +118,7 @@ func TestMistakesInADialectAreNamed(t *testing.T) {
 	for change, want := range map[string]string{
 		`"auth_style":"header"`:                             `"header" is not an auth_style: basic, body, none`,
 		`"body_format":"xml"`:                               `"xml" is not a body_format: form, json`,
+		`"revoke_style":"get"`:                              `"get" is not a revoke_style: token, delete, bearer`,
 		`"refresh_method":"get"`:                            `"get" is not a refresh_method: POST, GET`,
 		`"refresh_with":"password"`:                         `"password" is not what to refresh_with: refresh_token, access_token`,
 		`"refresh_url":"/refresh"`:                          `refresh_url "/refresh": an address with https://`,

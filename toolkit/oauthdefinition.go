@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,9 @@ type OAuthDefinition struct {
 	AuthorizeURL string `json:"authorize_url,omitempty"`
 	TokenURL     string `json:"token_url,omitempty"`
 	RefreshURL   string `json:"refresh_url,omitempty"`
-	RevokeURL    string `json:"revoke_url,omitempty"`
+	RevokeURL    string `json:"revoke_url,omitempty"` // {client_id} is put in
+
+	RevokeStyle RevokeStyle `json:"revoke_style,omitempty"`
 
 	AuthStyle     AuthStyle `json:"auth_style,omitempty"`
 	ClientIDParam string    `json:"client_id_param,omitempty"`
@@ -85,6 +88,7 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	}
 	over.TokenURL = cmp.Or(over.TokenURL, o.TokenURL)
 	over.RevokeURL = cmp.Or(over.RevokeURL, o.RevokeURL)
+	over.RevokeStyle = cmp.Or(over.RevokeStyle, o.RevokeStyle)
 	over.AuthStyle = cmp.Or(over.AuthStyle, o.AuthStyle)
 	over.ClientIDParam = cmp.Or(over.ClientIDParam, o.ClientIDParam)
 	over.ScopeSeparator = cmp.Or(over.ScopeSeparator, o.ScopeSeparator)
@@ -117,7 +121,8 @@ func (d Definition) oauth(t *Toolkit) error {
 		return err
 	}
 	t.OAuth = &OAuth2{
-		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL, RevokeURL: o.RevokeURL,
+		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL,
+		RevokeURL: strings.ReplaceAll(o.RevokeURL, "{client_id}", url.PathEscape(o.ClientID)), RevokeStyle: o.RevokeStyle,
 		AuthStyle: cmp.Or(o.AuthStyle, StyleBasic), ClientID: o.ClientID, ClientSecret: o.ClientSecret, ClientIDParam: o.ClientIDParam,
 		Scopes: o.Scopes, ScopeSeparator: cmp.Or(o.ScopeSeparator, " "), ScopeParam: o.ScopeParam, NoPKCE: o.PKCE != nil && !*o.PKCE,
 		AuthorizeParams: o.AuthorizeParams, TokenParams: o.TokenParams, RefreshParams: o.RefreshParams,
@@ -156,6 +161,8 @@ func (o OAuthDefinition) check() error {
 		return fmt.Errorf("%q is not an auth_style: basic, body, none", o.AuthStyle)
 	case !slices.Contains([]BodyFormat{"", FormatForm, FormatJSON}, o.BodyFormat):
 		return fmt.Errorf("%q is not a body_format: form, json", o.BodyFormat)
+	case !slices.Contains([]RevokeStyle{"", RevokeToken, RevokeDelete, RevokeBearer}, o.RevokeStyle):
+		return fmt.Errorf("%q is not a revoke_style: token, delete, bearer", o.RevokeStyle)
 	case !slices.Contains(refreshMethods, o.RefreshMethod):
 		return fmt.Errorf("%q is not a refresh_method: POST, GET", o.RefreshMethod)
 	case !slices.Contains([]Payment{"", WithRefreshToken, WithAccessToken}, o.RefreshWith):
