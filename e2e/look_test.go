@@ -39,6 +39,9 @@ func (p *person) look(name string) {
 				}),
 			)
 			faults := finds(p, chromedp.Evaluate[[]string](inspection))
+			if size.width == 390 { // it takes its time, and looks at what no width changes
+				faults = append(faults, p.axe()...)
+			}
 			picture := finds(p, chromedp.FullScreenshot(100))
 			which := fmt.Sprintf("%s-%d-%s", name, size.width, scheme)
 			for _, fault := range faults {
@@ -49,6 +52,29 @@ func (p *person) look(name string) {
 			}
 		}
 	}
+}
+
+// axeVersion is the accessibility checker that is used, from the npm registry.
+const axeVersion = "4.11.0"
+
+// axe gives what axe-core finds wrong with the page. Without it there are the findings
+// of our own inspection, except where it has been promised.
+func (p *person) axe() []string {
+	p.t.Helper()
+	folder, err := fromNPM("axe-core", axeVersion)
+	if err != nil {
+		if os.Getenv("TOOLGATE_REQUIRE_REAL") == "1" {
+			p.t.Fatalf("no axe-core, and TOOLGATE_REQUIRE_REAL is set: %v", err)
+		}
+		return nil
+	}
+	script, err := os.ReadFile(filepath.Join(folder, "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return finds(p, chromedp.Evaluate[[]string](string(script)+`;
+		axe.run(document, { resultTypes: ["violations"] }).then((found) =>
+			found.violations.flatMap((v) => v.nodes.map((n) => "axe: " + v.id + ": " + n.html.slice(0, 120))))`, chromedp.EvalAwaitPromise))
 }
 
 // artifacts is where pictures go, never into the repository.

@@ -15,11 +15,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
@@ -142,51 +140,12 @@ func issuesAndArchive(self string) http.HandlerFunc {
 	}
 }
 
-// octokit is a folder in which Node finds @octokit/rest. It is fetched once and kept
-// in the user's cache.
+// octokit is a folder where Octokit is installed.
 func octokit(t *testing.T) string {
 	t.Helper()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			without(t, err.Error())
-		}
-	}
-	cache, err := os.UserCacheDir()
+	folder, err := fromNPM("@octokit/rest", octokitVersion)
 	if err != nil {
-		without(t, err.Error())
+		without(t, "Octokit", err)
 	}
-	kept := filepath.Join(cache, "toolgate-e2e", "octokit-rest-"+octokitVersion)
-	if _, err := os.Stat(kept); err == nil {
-		return kept
-	}
-	if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
-		without(t, err.Error())
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(kept), "fetching-")
-	if err != nil {
-		without(t, err.Error())
-	}
-	defer os.RemoveAll(fresh)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "install", "--prefix", fresh, "--no-audit", "--no-fund", "--ignore-scripts", "@octokit/rest@"+octokitVersion)
-	if said, err := npm.CombinedOutput(); err != nil {
-		without(t, fmt.Sprintf("npm: %v\n%s", err, said))
-	}
-	// Whole or not at all, also where two tests fetch it at once.
-	if err := os.Rename(fresh, kept); err != nil {
-		if _, there := os.Stat(kept); there != nil {
-			t.Fatal(err)
-		}
-	}
-	return kept
-}
-
-// without skips a test for want of Octokit, or fails it where real parts are required.
-func without(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("TOOLGATE_REQUIRE_REAL") == "1" {
-		t.Fatalf("no Octokit, and TOOLGATE_REQUIRE_REAL is set: %s", reason)
-	}
-	t.Skipf("no Octokit: %s", reason)
+	return folder
 }
