@@ -38,6 +38,8 @@ type OIDC struct {
 
 	mu       sync.Mutex
 	provider *provider
+	fault    error     // of the last discovery
+	until    time.Time // when it is tried again
 }
 
 // provider is what discovery found.
@@ -133,19 +135,33 @@ func (o *OIDC) client(p *provider, t *connect.Trip) *oauth2.Config {
 	}
 }
 
-// discover reads the provider's metadata once. What went wrong is not remembered: the
-// next person tries again.
+// discoverAgain is the time between two tries of discovery that fail: people who come at
+// once would otherwise wait for each other's.
+const discoverAgain = time.Second
+
+// discover reads the provider's metadata once.
 func (o *OIDC) discover(ctx context.Context) (*provider, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.provider != nil {
 		return o.provider, nil
 	}
-	ctx, cancel := context.WithTimeout(o.context(ctx), requestLimit)
+	if o.now().Before(o.until) {
+		return nil, o.fault
+	}
+	if o.provider, o.fault = o.read(ctx); o.fault != nil {
+		o.until = o.now().Add(discoverAgain)
+	}
+	return o.provider, o.fault
+}
+
+// read asks the provider. Not on the account of whoever came first and has gone again.
+func (o *OIDC) read(ctx context.Context) (*provider, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.context(ctx)), requestLimit)
 	defer cancel()
 	found, err := oidc.NewProvider(ctx, o.Issuer.String())
 	if err != nil {
-		return nil, fmt.Errorf("reading %s/.well-known/openid-configuration: %w", o.Issuer, err)
+		return nil, fmt.Errorf("reading the metadata of %s: %w", o.Issuer, err)
 	}
 	var metadata struct {
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
@@ -153,8 +169,14 @@ func (o *OIDC) discover(ctx context.Context) (*provider, error) {
 	if err := found.Claims(&metadata); err != nil {
 		return nil, fmt.Errorf("the metadata of %s: %w", o.Issuer, err)
 	}
-	o.provider = &provider{found, o.style(metadata.Methods)}
-	return o.provider, nil
+	return &provider{found, o.style(metadata.Methods)}, nil
+}
+
+func (o *OIDC) now() time.Time {
+	if o.Now == nil {
+		return time.Now()
+	}
+	return o.Now()
 }
 
 // style is how the client proves itself. Left to x/oauth2 it would be found out by

@@ -160,7 +160,13 @@ func TestAProviderThatIsAwayIsAskedAgain(t *testing.T) {
 	if _, err := o.Begin(t.Context(), new(connect.Trip)); err == nil || errors.Is(err, connect.ErrNotRecognised) {
 		t.Errorf("%v", err)
 	}
-	p.set(func() { p.down = false })
+	for range 10 {
+		_, _ = o.Begin(t.Context(), new(connect.Trip))
+	}
+	if n := p.count("/.well-known/openid-configuration"); n != 1 {
+		t.Errorf("it was asked %d times in one moment", n)
+	}
+	p.set(func() { p.down, p.now = false, p.now.Add(2*time.Second) })
 	trip, _ := begun(t, o, p)
 	p.set(func() { p.status = 400 })
 	_, err := o.Finish(t.Context(), answered, trip)
