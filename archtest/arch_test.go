@@ -67,6 +67,10 @@ var rooms = map[string][]string{
 		"tokencache/store/redisstore", "tokencache/vault", "toolkit",
 	},
 
+	"bench/links": {
+		"caller", "connect", "tokencache/seal", "tokencache/store", "tokencache/store/filestore", "tokencache/store/redisstore", "tokencache/vault", "toolkit",
+	},
+
 	"demo":         {},
 	"caddymodule":  {"*"},
 	"cmd/toolgate": {"caddymodule"},
