@@ -24,9 +24,20 @@ type purchase struct {
 }
 
 // succeeds reports whether the purchase still counts: not if the user connected
-// again, took the grant back, or somebody else was later.
+// again, took the grant back, or somebody else was later. Where the grant replaces what
+// paid for it, a record that still holds that is older, whatever the clocks of two
+// gateways say: theirs would have a rotated token dropped without a word. They are
+// asked only where the same token pays again and again.
 func (p purchase) succeeds(conn connection.Connection) bool {
-	return (conn.RefreshToken.Equal(p.spent) || conn.AccessToken.Equal(p.spent)) && !conn.IssuedAt.After(p.grant.IssuedAt)
+	if !p.paidFrom(conn) {
+		return false
+	}
+	return !p.paidFrom(renewed(conn, p.grant, time.Time{})) || !conn.IssuedAt.After(p.grant.IssuedAt)
+}
+
+// paidFrom reports whether a connection holds the token that was spent.
+func (p purchase) paidFrom(conn connection.Connection) bool {
+	return conn.RefreshToken.Equal(p.spent) || conn.AccessToken.Equal(p.spent)
 }
 
 // saveWaits are the pauses between attempts to save a new token.

@@ -354,3 +354,38 @@ func TestAnOlderPurchaseDoesNotReplaceALaterOne(t *testing.T) {
 		}
 	}
 }
+
+// ahead makes Ada's record one that a gateway has written whose clock is ahead.
+func (w *world) ahead(d time.Duration) {
+	w.change(key("ada"), func(c *connection.Connection) { c.IssuedAt = c.IssuedAt.Add(d) })
+}
+
+func TestARotatedTokenIsSavedWhateverTheClockSaysOfWhoSavedBefore(t *testing.T) {
+	for _, when := range []string{"a write that changes nothing comes between", "the store is away"} {
+		t.Run(when, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.connect(key("ada"))
+				w.ahead(30 * time.Second)
+				g := w.gateway()
+				stale := w.token(g, key("ada"))
+				time.Sleep(5 * time.Second)
+				if when == "the store is away" {
+					w.breaksAfterTheRequest(20 * time.Second)
+				} else {
+					w.provider.after = func(int, string) error {
+						w.change(key("ada"), func(*connection.Connection) {}) // sealed anew
+						return nil
+					}
+				}
+				fresh, err := g.Renew(t.Context(), w.toolkit, stale)
+				if err != nil || !strings.HasSuffix(fresh.AccessToken.Reveal(), "/2") {
+					t.Errorf("got %s, %v", fresh.AccessToken.Reveal(), err)
+				}
+				time.Sleep(time.Minute)
+				if c := w.stored(key("ada")); !strings.HasSuffix(c.RefreshToken.Reveal(), "/2") {
+					t.Errorf("stored: %s, and the provider's is lost", c.RefreshToken.Reveal())
+				}
+			})
+		})
+	}
+}
