@@ -222,13 +222,19 @@ func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connectio
 	if g.Scopes != nil {
 		conn.Scopes = g.Scopes
 	}
-	if conn.Status == connection.Expired {
-		// A gateway that came second with the same refresh token was refused
-		// and took the grant for dead. We hold the proof that it is not.
+	if takenForDead(conn) {
 		conn.Status, conn.Reason = connection.Active, ""
 	}
 	conn.Intent, conn.UpdatedAt = nil, now
 	return conn
+}
+
+// takenForDead reports whether a connection has its status from what the provider said
+// of a token: of the refresh token, which a gateway that came second has sent once more,
+// or of the access token, which was refused on several paths while a new one was on its
+// way. A newer token, which nobody has tried yet, proves it wrong.
+func takenForDead(conn connection.Connection) bool {
+	return conn.Status == connection.Expired || conn.Status == connection.Error && conn.Reason == connection.ProviderRejected
 }
 
 func leaseName(k connection.Key) string {

@@ -5,6 +5,7 @@ package tokencache
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,28 @@ func TestAnExpiredTokenIsRenewedEvenInTheCalm(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		if _, err := g.Renew(t.Context(), w.toolkit, conn); err != nil {
 			t.Errorf("its time had passed, and it was not renewed: %v", err)
+		}
+	})
+}
+
+func TestATokenThatComesAfterThreeRefusalsOfTheOldOneIsTried(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := nearItsEnd(t, w)
+		old, _ := g.peek(key("ada"))
+		w.provider.before = func(int, string) error {
+			for _, path := range []string{"/a", "/b", "/c"} {
+				g.Rejected(t.Context(), old.conn, path) // calls that were under way
+			}
+			if got := w.stored(key("ada")).Status; got != connection.Error {
+				t.Errorf("before: %s", got)
+			}
+			return nil
+		}
+		if c := w.token(g, key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
+			t.Errorf("got %s", c.AccessToken.Reveal())
+		}
+		if c := w.stored(key("ada")); c.Status != connection.Active || c.Reason != "" {
+			t.Errorf("stored: %s, %s, with a token that nobody has tried", c.Status, c.Reason)
 		}
 	})
 }
