@@ -65,11 +65,18 @@ func (c *Source) refresh(ctx context.Context, tk *toolkit.Toolkit, seen connecti
 	case err == nil:
 		err = usable(conn, tk) // the work may be that of another configuration
 	}
+	if err == nil && conn.AccessToken.IsZero() {
+		err = passing(tk, time.Second, errEmpty)
+	}
 	if err != nil {
 		return connection.Connection{}, err
 	}
 	return conn, nil
 }
+
+// errEmpty: while a token was renewed, somebody put a refresh token alone in its place.
+// The next call renews with that.
+var errEmpty = errors.New("tokencache: there is no access token yet")
 
 // renew is the refresh itself. It runs once per connection in this process; the
 // lease keeps other gateways from doing it at the same time, and the store's

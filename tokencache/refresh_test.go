@@ -323,3 +323,36 @@ func TestClosingDoesNotWaitForWhoHasNotSpentAnythingYet(t *testing.T) {
 		_ = other.Release(t.Context())
 	})
 }
+
+// bring puts a refresh token alone in Ada's place, as an operator's command does at a
+// gateway whose clock is half a minute ahead.
+func (w *world) bring() {
+	fresh := w.provider.grant("brought")
+	w.change(key("ada"), func(c *connection.Connection) {
+		at := time.Now().Add(30 * time.Second)
+		c.AccessToken, c.RefreshToken, c.IssuedAt, c.ExpiresAt, c.UpdatedAt = secret.String{}, fresh.RefreshToken, at, at, at
+	})
+}
+
+func TestAConnectionWithoutAnAccessTokenGetsOneBeforeItIsUsed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.connect(key("ada"))
+		w.bring()
+		if c := w.token(w.gateway(), key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
+			t.Errorf("got %q", c.AccessToken.Reveal())
+		}
+	})
+}
+
+func TestARefreshTokenThatIsBroughtInDuringARefreshIsNoAccessToken(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		g := expired(t, w)
+		w.provider.after = func(int, string) error { w.bring(); return nil }
+		w.refused(g, key("ada"), problem.RefreshUnavailable)
+		w.provider.after = nil
+		time.Sleep(time.Second)
+		if c := w.token(g, key("ada")); !strings.HasPrefix(c.AccessToken.Reveal(), "brought") {
+			t.Errorf("got %q", c.AccessToken.Reveal())
+		}
+	})
+}

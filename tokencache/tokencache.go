@@ -146,7 +146,7 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 	switch {
 	case tk.OAuth == nil:
 		return e.conn, nil
-	case e.conn.Stale(now):
+	case e.conn.Stale(now), e.conn.AccessToken.IsZero(): // brought in with a refresh token alone, by a clock that is ahead
 		return c.refresh(ctx, tk, e.conn)
 	case renewalDue(tk.OAuth, e.conn, now) && !now.Before(e.calm):
 		return c.renewEarly(ctx, tk, e, now)
