@@ -111,6 +111,7 @@ func New(cfg Config) *Cache {
 	if c.max <= 0 {
 		c.max = 10_000
 	}
+	c.news.readings = map[connection.Key]*reading{}
 	c.life, c.end = context.WithCancel(context.Background())
 	if w, watches := cfg.Vault.(watcher); watches && w.Shared() {
 		c.news.from = w
@@ -299,7 +300,8 @@ func (c *Source) entry(ctx context.Context, tk *toolkit.Toolkit, key connection.
 func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connection, error) {
 	conn, err := c.loads.do(ctx, key, loadLimit, func(ctx context.Context) (connection.Connection, error) {
 		known, _ := c.peek(key)
-		began := c.beginReading()
+		r := c.beginReading(key)
+		defer c.endReading(key)
 		conn, err := c.vault.Load(ctx, key)
 		if errors.Is(err, connection.ErrNotConnected) {
 			c.forget(known.conn)
@@ -308,7 +310,7 @@ func (c *Cache) load(ctx context.Context, key connection.Key) (connection.Connec
 		if err != nil {
 			return connection.Connection{}, err
 		}
-		return c.learn(conn, known.conn, began), nil
+		return c.learn(conn, known.conn, r), nil
 	})
 	switch {
 	case err == nil:

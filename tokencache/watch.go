@@ -37,8 +37,17 @@ const (
 type news struct {
 	from      watcher // nil: the store is this process's alone
 	listening bool
-	count     uint64    // of news so far
 	away      time.Time // until when the store is taken to be away
+	readings  map[connection.Key]*reading
+}
+
+// reading is one that is under way. There is no other of the same connection.
+type reading struct {
+	began time.Time
+	// overtaken: it may bring what has changed meanwhile. Each reading has this for
+	// itself: where a fleet is busy, something always changes, and with one sign for
+	// all no reading would be trusted, and every call would be one.
+	overtaken bool
 }
 
 // trust is what speaks for an entry.
@@ -71,9 +80,11 @@ func (c *Cache) Watch(ctx context.Context, report func(vault.News)) error {
 func (c *Cache) hear(n vault.News) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.news.count++
 	switch n.Kind {
 	case store.Changed:
+		if r := c.news.readings[n.Key]; r != nil {
+			r.overtaken = true
+		}
 		delete(c.absent, n.Key)
 		if e := c.entries[n.Key]; e != nil {
 			e.trust.doubtful = true
@@ -81,6 +92,9 @@ func (c *Cache) hear(n vault.News) {
 	case store.Listening:
 		c.news.listening, c.news.away = true, time.Time{}
 		clear(c.absent)
+		for _, r := range c.news.readings {
+			r.overtaken = true
+		}
 		for _, e := range c.entries {
 			e.trust.doubtful = true
 		}
@@ -130,23 +144,25 @@ func (c *Cache) reread(ctx context.Context, e entry) (connection.Connection, err
 	return e.conn, nil
 }
 
-// reading is the moment at which a reading began.
-type reading struct {
-	at    time.Time
-	count uint64
+func (c *Cache) beginReading(key connection.Key) *reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &reading{began: c.now()}
+	c.news.readings[key] = r
+	return r
 }
 
-func (c *Cache) beginReading() reading {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return reading{c.now(), c.news.count}
+func (c *Cache) endReading(key connection.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.news.readings, key)
 }
 
 // learn is put for what was read. known is what stood here when the reading began:
 // where it still does, what was read replaces it, also where it was made anew
-// elsewhere and its versions have begun again. News that came meanwhile may be of
+// elsewhere and its versions have begun again. News of it that came meanwhile may be of
 // something later than what was read.
-func (c *Cache) learn(conn, known connection.Connection, began reading) connection.Connection {
+func (c *Cache) learn(conn, known connection.Connection, r *reading) connection.Connection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[conn.Key]; e != nil && c.remade(e.conn, conn) && (e.conn.ID != known.ID || e.conn.Version != known.Version) {
@@ -154,7 +170,7 @@ func (c *Cache) learn(conn, known connection.Connection, began reading) connecti
 		return e.conn
 	}
 	e := c.putLocked(conn)
-	e.trust = trust{asOf: began.at, doubtful: c.news.count != began.count}
+	e.trust = trust{asOf: r.began, doubtful: r.overtaken}
 	return e.conn
 }
 

@@ -6,6 +6,7 @@ package tokencache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -186,6 +187,44 @@ func TestAReadThatAChangeOvertookIsNotTrusted(t *testing.T) {
 		g.hold = func() { // the old record is on its way while the user connects again
 			g.hold = nil
 			again = w.connect(key("ada"))
+		}
+		w.token(source, key("ada"))
+		if c := w.token(source, key("ada")); !c.AccessToken.Equal(again.AccessToken) {
+			t.Errorf("still %s", c.AccessToken.Reveal())
+		}
+	})
+}
+
+func TestWhatOthersChangeDoesNotMakeEveryCallAReading(t *testing.T) {
+	shared(t, func(t *testing.T, w *world, g *gossip, source *Source) {
+		other := 0
+		g.hold = func() { // somebody else's record changes during each reading
+			other++
+			g.tell(store.News{Kind: store.Changed, Key: vault.Name("connection", "acme", fmt.Sprint("other-", other), "acme", "")})
+		}
+		g.tell(store.News{Kind: store.Changed, Key: vault.Name("connection", "acme", "ada", "acme", "")})
+		before := g.count()
+		for range 100 {
+			w.token(source, key("ada"))
+		}
+		if n := g.count() - before; n != 1 {
+			t.Errorf("%d reads, for one change of her own", n)
+		}
+		if len(source.news.readings) != 0 {
+			t.Errorf("%d readings are thought to be under way", len(source.news.readings))
+		}
+	})
+}
+
+func TestAReadDuringWhichTheLineCameBackIsNotTrusted(t *testing.T) {
+	shared(t, func(t *testing.T, w *world, g *gossip, source *Source) {
+		g.line(true)
+		time.Sleep(DeafTrust)
+		var again connection.Connection
+		g.hold = func() { // the old record is on its way, and nobody tells of the change
+			g.hold = nil
+			again = w.connect(key("ada"))
+			g.line(false)
 		}
 		w.token(source, key("ada"))
 		if c := w.token(source, key("ada")); !c.AccessToken.Equal(again.AccessToken) {
