@@ -135,13 +135,20 @@ func (c *Cache) reread(ctx context.Context, e entry) (connection.Connection, err
 	patience, cancel := context.WithTimeout(ctx, rereadWait)
 	defer cancel()
 	conn, err := c.load(patience, e.conn.Key)
-	if err == nil || ctx.Err() != nil || patience.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
+	if err == nil || ctx.Err() != nil || patience.Err() == nil && !storeAway(err) {
 		return conn, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.news.away = c.now().Add(awayRest)
 	return e.conn, nil
+}
+
+// storeAway reports whether an error is the store's and not that of one record in it,
+// which is wrapped with ErrUnavailable too: while the store is taken to be away, no
+// change of any other connection is felt.
+func storeAway(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrNewer)
 }
 
 func (c *Cache) beginReading(key connection.Key) *reading {

@@ -340,6 +340,29 @@ func TestAStoreThatDoesNotAnswerHoldsUpOneCallNowAndThen(t *testing.T) {
 	})
 }
 
+func TestOneDamagedRecordDoesNotMakeTheStoreAway(t *testing.T) {
+	for _, damage := range []error{store.ErrDamaged, store.ErrNewer} {
+		shared(t, func(t *testing.T, w *world, g *gossip, source *Source) {
+			w.connect(key("bob"))
+			for range 2 {
+				w.token(source, key("bob"))
+			}
+			w.store.breaks(func(op, name string) error {
+				if op == "get" && strings.Contains(name, "/ada/") {
+					return fmt.Errorf("%w: %w", store.ErrUnavailable, damage)
+				}
+				return nil
+			})
+			g.tell(store.News{Kind: store.Changed, Key: vault.Name("connection", "acme", "ada", "acme", "")})
+			w.refused(source, key("ada"), problem.StorageUnavailable) // by name, as where the seal is broken
+			again := w.connect(key("bob"))
+			if c := w.token(source, key("bob")); !c.AccessToken.Equal(again.AccessToken) {
+				t.Errorf("%v: Bob's reconnect is not felt", damage)
+			}
+		})
+	}
+}
+
 func TestAHeldPurchaseIsNotReadAway(t *testing.T) {
 	shared(t, func(t *testing.T, w *world, g *gossip, source *Source) {
 		time.Sleep(25 * time.Hour)
