@@ -82,108 +82,10 @@ func (c *Cache) save(ctx context.Context, base connection.Connection, bought pur
 				base = current // something else changed, such as a label: keep both
 			}
 		}
-		if attempt == len(waits) || !pause(ctx, waits[attempt]) {
+		if errors.Is(err, store.ErrInvalid) || attempt == len(waits) || !pause(ctx, waits[attempt]) {
 			return connection.Connection{}, err
 		}
 	}
-}
-
-// saveHeld saves what an earlier refresh could not, before anything else is done.
-func (c *Cache) saveHeld(ctx context.Context, key connection.Key) error {
-	e, known := c.peek(key)
-	if !known || e.held == nil {
-		return nil
-	}
-	ctx, cancel := within(ctx, prepareLimit)
-	defer cancel()
-	base, err := c.vault.Load(ctx, key)
-	if err == nil && e.held.succeeds(base) {
-		// Few attempts: callers wait, and the next one tries again.
-		_, err = c.save(ctx, base, *e.held, saveWaits[:1])
-	}
-	if err != nil && !errors.Is(err, connection.ErrNotConnected) {
-		return err
-	}
-	c.letGo(key, e.held)
-	switch {
-	case err != nil:
-		c.forget(e.conn)
-	case !e.held.succeeds(base):
-		c.Put(base) // the user connected again, or took the grant back
-	}
-	return err
-}
-
-// hold keeps a purchase in memory, also where the connection was pushed out of the
-// cache while it was refreshed, and sees to it that it is saved.
-func (c *Cache) hold(base connection.Connection, bought *purchase) entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.putLocked(base)
-	e.held = bought
-	if !c.saving {
-		c.saving = true
-		c.saver.Go(c.keepSaving)
-	}
-	return e.shown()
-}
-
-// shown is the entry as it is used: with what is held, as if that were saved.
-func (e entry) shown() entry {
-	if e.held != nil && e.held.succeeds(e.conn) {
-		e.conn = renewed(e.conn, e.held.grant, e.held.since)
-	}
-	return e
-}
-
-const (
-	// saveAgain is the time between attempts to save what is held.
-	saveAgain = time.Second
-	// saveForDays is for how long that goes on while nobody uses the connection.
-	saveForDays = 7 * 24 * time.Hour
-)
-
-// keepSaving tries to save what is held, until nothing is.
-func (c *Cache) keepSaving() {
-	for pause(c.life, saveAgain) && !c.saved() { // Close tries once more
-		for _, key := range c.heldKeys() {
-			_ = c.saveHeld(c.life, key)
-		}
-	}
-}
-
-// saved reports whether keepSaving has nothing left to do, and if so, that it ends.
-func (c *Cache) saved() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.entries {
-		if e.held != nil && c.now().Sub(e.held.since) < saveForDays {
-			return false
-		}
-	}
-	c.saving = false
-	return true
-}
-
-func (c *Cache) letGo(key connection.Key, bought *purchase) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.entries[key]; e != nil && e.held == bought {
-		e.held = nil
-	}
-}
-
-// heldKeys are the connections whose new token is not saved yet.
-func (c *Cache) heldKeys() []connection.Key {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var keys []connection.Key
-	for key, e := range c.entries {
-		if e.held != nil {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }
 
 // pause waits, and reports whether there is time left.

@@ -4,7 +4,6 @@
 package tokencache
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -50,15 +49,6 @@ func TestTheIntentIsWrittenBeforeAndTheTokenSavedBeforeItIsUsed(t *testing.T) {
 	})
 }
 
-// breaksAfterTheRequest lets the intent through and no more, for a time.
-func (w *world) breaksAfterTheRequest(d time.Duration) {
-	w.provider.after = func(int, string) error {
-		w.store.down("put")
-		time.AfterFunc(d, w.store.up)
-		return nil
-	}
-}
-
 func TestSavingIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		g := expired(t, w)
@@ -69,113 +59,6 @@ func TestSavingIsTriedAgain(t *testing.T) {
 			t.Errorf("it was used after %v, before it was saved", took)
 		}
 		w.wantCalls(1, "the token was there all the time")
-	})
-}
-
-func TestATokenThatCannotBeSavedIsHeldAndNotLost(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		g := expired(t, w)
-		w.breaksAfterTheRequest(10 * time.Minute)
-		start := time.Now()
-		for range 20 {
-			if c := w.token(g, key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
-				t.Errorf("got %s", c.AccessToken.Reveal())
-			}
-			time.Sleep(10 * time.Second)
-		}
-		if took := time.Since(start) - 200*time.Second; took < 10*time.Second || took > 15*time.Second {
-			t.Errorf("the first one waited %v, in which it could have been saved", took)
-		}
-		w.wantCalls(1, "nothing more is spent")
-		if !g.Cache.Unsaved(key("ada")) || g.Cache.Unsaved(key("bob")) {
-			t.Error("it is not shown which one is held")
-		}
-		if len(w.told(Unsaved)) != 1 {
-			t.Errorf("told %v", w.told(Unsaved))
-		}
-		time.Sleep(10 * time.Minute)
-		if c := w.stored(key("ada")); !strings.HasSuffix(c.AccessToken.Reveal(), "/2") {
-			t.Errorf("though nobody asked, what was held is to be saved, and there is %s", c.AccessToken.Reveal())
-		}
-		w.token(g, key("ada"))
-		w.wantCalls(1, "the one that was held is used")
-		if g.Cache.Unsaved(key("ada")) {
-			t.Error("it is still shown as not saved")
-		}
-		time.Sleep(2 * time.Hour)
-		w.provider.after = nil
-		w.token(g, key("ada")) // and it pays for the next
-		if w.provider.reuses > 0 {
-			t.Error("a refresh token was used twice")
-		}
-	})
-}
-
-func TestAHeldTokenIsNotPushedOut(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.connect(key("ada"))
-		w.connect(key("bob"))
-		g := w.gatewayWith(Config{MaxEntries: 1})
-		w.token(g, key("ada"))
-		time.Sleep(2 * time.Hour)
-		w.provider.after = func(int, string) error {
-			w.store.down("put")
-			g.Put(w.stored(key("bob"))) // pushes ada out while she is refreshed
-			return nil
-		}
-		held := w.token(g, key("ada"))
-		g.Put(w.stored(key("bob")))
-		g.Put(w.stored(key("bob")))
-		w.store.up()
-		if c := w.token(g, key("ada")); !c.AccessToken.Equal(held.AccessToken) {
-			t.Errorf("got %s", c.AccessToken.Reveal())
-		}
-		w.wantCalls(1, "it was held")
-	})
-}
-
-func TestClosingSavesWhatIsHeld(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		g := expired(t, w)
-		w.provider.after = func(int, string) error { w.store.down("put"); return nil }
-		w.token(g, key("ada"))
-		time.Sleep(time.Minute)
-		w.store.up()
-		g.Close()
-		w.token(w.gateway(), key("ada"))
-		w.wantCalls(1, "the next process finds it")
-	})
-}
-
-func TestWhileATokenIsHeldNoOtherGatewaySpendsTheOldOne(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		g, other := expired(t, w), w.gateway()
-		w.breaksAfterTheRequest(20 * time.Second)
-		w.token(g, key("ada"))
-		time.Sleep(10 * time.Second) // the store is back, and the old token in it
-		var all sync.WaitGroup
-		all.Go(func() { w.token(other, key("ada")) })
-		time.Sleep(5 * time.Second)
-		all.Go(func() { w.token(g, key("ada")) })
-		all.Wait()
-		w.wantCalls(1, "the other one waited")
-	})
-}
-
-func TestWhoTakesTheGrantBackMeanwhileIsHeard(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		g := expired(t, w)
-		w.provider.after = func(int, string) error { w.store.down("put"); return nil }
-		w.token(g, key("ada"))
-		w.store.up()
-		if err := w.vault.Remove(t.Context(), w.stored(key("ada"))); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * saveAgain)
-		_, err := g.Token(t.Context(), w.toolkit, key("ada"))
-		if u, ok := errors.AsType[*connection.Unusable](err); !ok || u.Status != connection.NotConnected {
-			t.Errorf("%v", err)
-		}
 	})
 }
 

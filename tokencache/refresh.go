@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -38,6 +39,10 @@ const (
 	// changeTries is how often a record that somebody else changes in between,
 	// such as its label, is read again.
 	changeTries = 5
+
+	// holderWait gives another gateway time to save what it holds: it tries every
+	// saveAgain, and an attempt that was begun while the store was away takes a while.
+	holderWait = 5 * saveAgain
 )
 
 // within gives ctx's values a time of their own.
@@ -82,7 +87,9 @@ var errEmpty = errors.New("tokencache: there is no access token yet")
 // lease keeps other gateways from doing it at the same time, and the store's
 // compare-and-swap decides if that fails.
 func (c *Source) renew(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
-	if err := c.saveHeld(ctx, seen.Key); err != nil {
+	brief, cancel := within(ctx, prepareLimit)
+	defer cancel()
+	if err := c.saveHeld(brief, seen.Key); err != nil {
 		return connection.Connection{}, trouble(err)
 	}
 	if conn, settled, err := c.look(ctx, tk, seen); settled || err != nil {
@@ -162,26 +169,33 @@ func (c *Cache) payment(tk *toolkit.Toolkit, conn connection.Connection) secret.
 // note looks again, since another gateway may have renewed the token while we
 // waited, and writes down that the refresh token is about to be spent.
 func (c *Source) note(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (noted connection.Connection, settled bool, err error) {
-	if c.refreshes.ending() {
-		// The store will not wait for the provider's answer.
-		return connection.Connection{}, false, passing(tk, time.Second, errOver)
-	}
 	ctx, cancel := within(ctx, prepareLimit)
 	defer cancel()
+	waited := false
 	for range changeTries {
+		if c.refreshes.ending() {
+			// The store will not wait for the provider's answer.
+			return connection.Connection{}, false, passing(tk, time.Second, errOver)
+		}
 		conn, settled, err := c.look(ctx, tk, seen)
 		if settled || err != nil {
 			return conn, settled, err
 		}
 		left := conn.Intent
-		conn.Intent = &connection.Intent{ID: rand.Text(), Since: c.now().Round(0).UTC()}
+		if left != nil && !c.wrote(*left) && !waited {
+			// We have the lease, and yet whoever wrote this may be alive, with the new
+			// token in hand: after an outage longer than the lease, we may be here
+			// before they have saved it.
+			waited = pause(ctx, holderWait)
+			continue
+		}
+		conn.Intent = &connection.Intent{ID: c.mark + rand.Text(), Since: c.now().Round(0).UTC()}
 		noted, err := c.vault.Save(ctx, conn)
 		switch {
 		case err == nil:
 			c.Put(noted)
 			if left != nil {
-				// We have the lease, so nobody is at it: whoever wrote this
-				// did not come to an end.
+				// Whoever wrote this did not come to an end.
 				c.tell(Event{Kind: Interrupted, Key: conn.Key, IntentID: left.ID})
 			}
 			return noted, false, nil
@@ -191,6 +205,10 @@ func (c *Source) note(ctx context.Context, tk *toolkit.Toolkit, seen connection.
 	}
 	return connection.Connection{}, false, passing(tk, time.Second, store.ErrConflict)
 }
+
+// wrote reports whether an intent is this process's own. It holds nothing then, or
+// would have saved that first.
+func (c *Cache) wrote(i connection.Intent) bool { return strings.HasPrefix(i.ID, c.mark) }
 
 // spend sends the refresh token to the provider. From the answer on, the old one
 // may be worthless and the new one exists in this process alone.

@@ -44,12 +44,19 @@ func (c *Cache) rest(conn connection.Connection, asked time.Duration, p *problem
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.putLocked(conn)
-	wait := max(asked, min(time.Second<<min(e.faults, 6), time.Minute))
+	wait := max(asked, doubling(time.Second, e.faults))
 	e.faults++
 	e.calm = c.now().Add(wait)
 	e.fault = p
 	return in(p, wait)
 }
+
+// doubling is the rest after so many failures before: first, twice that, and so on.
+func doubling(first time.Duration, failures int) time.Duration {
+	return min(first<<min(failures, 6), longestRest)
+}
+
+const longestRest = time.Minute
 
 // resting gives the fault for which the token endpoint is left alone, if it is.
 func (c *Cache) resting(key connection.Key) error {

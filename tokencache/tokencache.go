@@ -7,6 +7,7 @@ package tokencache
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,8 @@ type Cache struct {
 	absent  map[connection.Key]time.Time // until when nobody looks again
 	saving  bool                         // somebody is at work on what is held
 
+	mark  string        // begins the intents of this process
+	back  chan struct{} // the store may take what is held
 	saver sync.WaitGroup
 	life  context.Context // until Close
 	end   context.CancelFunc
@@ -71,6 +74,10 @@ type entry struct {
 	// held is a grant that the store has not taken yet; conn is without it but in
 	// peek's copies.
 	held *purchase
+	// saveAt is before when it is not tried to save that, and refusals how often in a
+	// row the store did not take it though it was there.
+	saveAt   time.Time
+	refusals int
 	// calm is until when the token endpoint is left alone after a fault, and
 	// faults how many came in a row.
 	calm   time.Time
@@ -111,6 +118,7 @@ func New(cfg Config) *Cache {
 	if c.max <= 0 {
 		c.max = 10_000
 	}
+	c.mark, c.back = rand.Text()[:8]+"-", make(chan struct{}, 1)
 	c.news.readings = map[connection.Key]*reading{}
 	c.life, c.end = context.WithCancel(context.Background())
 	if w, watches := cfg.Vault.(watcher); watches && w.Shared() {
@@ -126,12 +134,11 @@ func (c *Cache) Close() {
 	c.loads.end()
 	c.end()
 	c.saver.Wait()
-	// What the store would not take is tried once more: it is the last chance.
+	// What the store would not take is tried once more, all of it within one time: it
+	// is the last chance, and who ends this process waits.
 	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
 	defer cancel()
-	for _, key := range c.heldKeys() {
-		_ = c.saveHeld(ctx, key)
-	}
+	c.saveAll(ctx, c.heldKeys(c.now().Add(longestRest)))
 }
 
 // Token gives a connection whose access token works now, as far as we know. Errors:

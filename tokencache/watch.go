@@ -98,6 +98,10 @@ func (c *Cache) hear(n vault.News) {
 		for _, e := range c.entries {
 			e.trust.doubtful = true
 		}
+		select {
+		case c.back <- struct{}{}:
+		default:
+		}
 	case store.Deaf:
 		c.news.listening = false
 	}
