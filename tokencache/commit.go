@@ -76,8 +76,12 @@ func (c *Cache) save(ctx context.Context, base connection.Connection, bought pur
 			case errors.Is(loadErr, connection.ErrNotConnected):
 				return connection.Connection{}, loadErr // nothing is left to renew
 			case loadErr == nil && !bought.succeeds(current):
-				c.Put(current)
-				return current, nil
+				again := lost(current, renewed(base, bought.grant, c.now()), c.now())
+				if again == nil {
+					c.Put(current)
+					return current, nil
+				}
+				base, bought = current, *again // with it the store lost what paid for it
 			case loadErr == nil:
 				base = current // something else changed, such as a label: keep both
 			}

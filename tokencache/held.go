@@ -20,6 +20,12 @@ func (c *Cache) saveHeld(ctx context.Context, key connection.Key) error {
 		return nil
 	}
 	base, err := c.vault.Load(ctx, key)
+	if err == nil {
+		c.goBack(base, e.conn)
+		if e, _ = c.peek(key); e.held == nil {
+			return nil
+		}
+	}
 	if err == nil && e.held.succeeds(base) {
 		// Few attempts: callers wait, and the next one tries again.
 		_, err = c.save(ctx, base, *e.held, saveWaits[:1])
@@ -42,6 +48,10 @@ func (c *Cache) saveHeld(ctx context.Context, key connection.Key) error {
 func (c *Cache) hold(base connection.Connection, bought *purchase) entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.holdLocked(base, bought)
+}
+
+func (c *Cache) holdLocked(base connection.Connection, bought *purchase) entry {
 	e := c.putLocked(base)
 	e.held, e.saveAt, e.refusals = bought, time.Time{}, 0
 	if !c.saving {

@@ -93,7 +93,7 @@ func (w *world) connect(k connection.Key) connection.Connection {
 	}
 	return w.save(connection.Connection{
 		Key: k, ID: "conn_1", Version: before.Version, Status: connection.Active, AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
-		IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt, Granted: connection.Grantee{Issuer: w.toolkit.OAuth.TokenURL, ClientID: w.toolkit.OAuth.ClientID},
+		IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt, UpdatedAt: g.IssuedAt, Granted: connection.Grantee{Issuer: w.toolkit.OAuth.TokenURL, ClientID: w.toolkit.OAuth.ClientID},
 	})
 }
 

@@ -144,11 +144,10 @@ func (c *Source) release(ctx context.Context, lease store.Lease) {
 // somebody renewed the token. It is an error if the connection cannot be used any
 // more.
 func (c *Source) look(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (conn connection.Connection, settled bool, err error) {
-	conn, err = c.vault.Load(ctx, seen.Key)
+	conn, err = c.read(ctx, seen.Key)
 	if err != nil {
 		return connection.Connection{}, false, trouble(err)
 	}
-	c.Put(conn)
 	if err := usable(conn, tk); err != nil {
 		return connection.Connection{}, false, err
 	}
@@ -159,6 +158,26 @@ func (c *Source) look(ctx context.Context, tk *toolkit.Toolkit, seen connection.
 		return connection.Connection{}, false, noMeans
 	}
 	return conn, false, nil
+}
+
+// read reads a connection that is about to be renewed. Where the store has lost its
+// newest token, that is saved again first.
+func (c *Cache) read(ctx context.Context, key connection.Key) (connection.Connection, error) {
+	for {
+		known, _ := c.peek(key)
+		conn, err := c.vault.Load(ctx, key)
+		if err != nil {
+			return connection.Connection{}, err
+		}
+		c.goBack(conn, known.conn)
+		c.Put(conn)
+		if e, _ := c.peek(key); e.held == nil {
+			return conn, nil
+		}
+		if err := c.saveHeld(ctx, key); err != nil {
+			return connection.Connection{}, err
+		}
+	}
 }
 
 // payment is the token that is sent for a new one. Zero: there is none that could be.

@@ -180,9 +180,10 @@ func (c *Cache) learn(conn, known connection.Connection, r *reading) connection.
 		e.trust.doubtful = true
 		return e.conn
 	}
+	c.goBackLocked(conn, known)
 	e := c.putLocked(conn)
 	e.trust = trust{asOf: r.began, doubtful: r.overtaken}
-	return e.conn
+	return e.shown().conn
 }
 
 // remade reports whether one is another connection than the other, in the same

@@ -39,8 +39,14 @@ func (g *gossip) Watch(ctx context.Context, tell func(store.News)) error {
 	return ctx.Err()
 }
 
+func (g *gossip) inner() store.Store {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.Store
+}
+
 func (g *gossip) Get(ctx context.Context, key string) (store.Record, error) {
-	r, err := g.Store.Get(ctx, key)
+	r, err := g.inner().Get(ctx, key)
 	g.mu.Lock()
 	g.reads++
 	hold := g.hold
@@ -52,7 +58,7 @@ func (g *gossip) Get(ctx context.Context, key string) (store.Record, error) {
 }
 
 func (g *gossip) Put(ctx context.Context, r store.Record) error {
-	err := g.Store.Put(ctx, r)
+	err := g.inner().Put(ctx, r)
 	if err == nil {
 		g.tell(store.News{Kind: store.Changed, Key: r.Key})
 	}
@@ -60,7 +66,7 @@ func (g *gossip) Put(ctx context.Context, r store.Record) error {
 }
 
 func (g *gossip) Delete(ctx context.Context, key string, version uint64) error {
-	err := g.Store.Delete(ctx, key, version)
+	err := g.inner().Delete(ctx, key, version)
 	if err == nil {
 		g.tell(store.News{Kind: store.Changed, Key: key})
 	}
