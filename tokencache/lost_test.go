@@ -90,6 +90,23 @@ func TestALossThatNobodyTellsOfIsSeenBeforeATokenIsSpent(t *testing.T) {
 	})
 }
 
+func TestASlowReadingFromBeforeALossWasMendedMendsNothing(t *testing.T) {
+	shared(t, func(t *testing.T, w *world, g *gossip, source *Source) {
+		goesBack(t, w, g, source)
+		g.back()
+		g.hold = func() {
+			g.hold = nil
+			if _, err := source.read(t.Context(), key("ada")); err != nil { // as a refresh does
+				t.Error(err)
+			}
+		}
+		w.token(source, key("ada")) // reads what the store went back to, and that takes a while
+		if source.Unsaved(key("ada")) {
+			t.Error("what was saved again since is held")
+		}
+	})
+}
+
 func TestATokenThatWasHeldWhenTheStoreWentBackIsStillHeld(t *testing.T) {
 	for what, age := range map[string]time.Duration{"the intent alone": 30 * time.Second, "what was spent as well": 25 * time.Hour} {
 		t.Run(what, func(t *testing.T) {
