@@ -56,6 +56,7 @@ type Cache struct {
 	entries map[connection.Key]*entry
 	absent  map[connection.Key]time.Time // until when nobody looks again
 	saving  bool                         // somebody is at work on what is held
+	stopped map[string]string            // by toolkit: at which connection RenewUnused did
 
 	mark  string        // begins the intents of this process
 	back  chan struct{} // the store may take what is held
@@ -118,6 +119,7 @@ func New(cfg Config) *Cache {
 	if c.max <= 0 {
 		c.max = 10_000
 	}
+	c.stopped = map[string]string{}
 	c.mark, c.back = rand.Text()[:8]+"-", make(chan struct{}, 1)
 	c.news.readings = map[connection.Key]*reading{}
 	c.life, c.end = context.WithCancel(context.Background())

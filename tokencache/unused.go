@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -24,11 +25,14 @@ const (
 // some weeks or months. Due is one whose last renewal was longer ago than after, or up
 // to a fifth less, so that those that were granted together do not come together. One
 // is renewed each pace, and none that another gateway has just renewed; where several
-// in a row fail, the provider is left alone until the next time. It returns how many it
-// renewed, and an error where the store cannot be read or ctx ends.
+// in a row fail, the provider is left alone until the next time. That goes on behind
+// them: some always fail, such as those of who has left, and must not keep the others
+// from their turn. It returns how many it renewed, and an error where the store cannot
+// be read or ctx ends.
 func (c *Source) RenewUnused(ctx context.Context, tk *toolkit.Toolkit, after, pace time.Duration) (renewed int, err error) {
-	failed := 0
-	for next := ""; ; {
+	next := c.unusedBehind(tk.ID)
+	defer func() { c.stopUnused(tk.ID, next) }()
+	for failed := 0; ; {
 		page, behind, err := c.vault.OfToolkit(ctx, tk.ID, next, unusedPage)
 		if err != nil {
 			return renewed, err
@@ -37,6 +41,7 @@ func (c *Source) RenewUnused(ctx context.Context, tk *toolkit.Toolkit, after, pa
 			if !c.unused(conn, tk, after) {
 				continue
 			}
+			next = vault.Name("connection", conn.Tenant, conn.User, conn.Toolkit, conn.Account) // as OfToolkit sorts them
 			switch _, err := c.refresh(ctx, tk, conn); {
 			case err == nil:
 				renewed, failed = renewed+1, 0
@@ -53,6 +58,20 @@ func (c *Source) RenewUnused(ctx context.Context, tk *toolkit.Toolkit, after, pa
 			return renewed, nil
 		}
 	}
+}
+
+// unusedBehind is where RenewUnused goes on: behind the connection at which it stopped
+// the last time, and at the start where it came to the end.
+func (c *Cache) unusedBehind(toolkit string) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.stopped[toolkit]
+}
+
+func (c *Cache) stopUnused(toolkit, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped[toolkit] = name
 }
 
 // unused reports whether a connection is to be renewed although nobody asks for it.

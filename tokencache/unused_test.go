@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +97,71 @@ func TestAProviderThatIsAwayIsNotAskedForEveryConnection(t *testing.T) {
 		var p *problem.Problem
 		if calls := w.provider.count(); n != 0 || !errors.As(err, &p) || calls != unusedFaults {
 			t.Errorf("renewed %d, %v, after %d requests", n, err, calls)
+		}
+	})
+}
+
+func TestUsersWhoAlwaysFailDoNotKeepTheOthersFromBeingRenewed(t *testing.T) {
+	for name, failing := range map[string]int{"a handful": unusedFaults, "more than a page": unusedPage + unusedFaults} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				for i := range failing {
+					w.connect(key(fmt.Sprint("a-left-", i)))
+				}
+				const others = 10
+				for i := range others {
+					w.connect(key(fmt.Sprint("user-", i)))
+				}
+				w.provider.before = func(_ int, token string) error {
+					if strings.Contains(token, "left") {
+						return &oauth.Refused{Code: "user_suspended", Status: 400} // in nobody's table
+					}
+					return nil
+				}
+				g, renewed := w.gateway(), 0
+				for range 60 * 4 {
+					n, _ := g.RenewUnused(t.Context(), w.toolkit, 20*day, time.Second)
+					renewed += n
+					time.Sleep(day / 4)
+				}
+				if renewed < 2*others {
+					t.Errorf("in 60 days there were %d renewals of %d users", renewed, others)
+				}
+				for i := range others {
+					if age := time.Since(w.stored(key(fmt.Sprint("user-", i))).IssuedAt); age > 26*day {
+						t.Errorf("user-%d was last renewed %v ago", i, age)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAStoppedPassGoesOnThereAndThenFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 5 {
+			w.connect(key(fmt.Sprint("user-", i)))
+		}
+		time.Sleep(40 * day)
+		g := w.gateway()
+		var asked []string
+		w.provider.before = func(_ int, token string) error {
+			asked = append(asked, strings.TrimPrefix(token, "acme.")[:len("user-0")])
+			return nil
+		}
+		for range 3 { // two each time
+			ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+			_, _ = g.RenewUnused(ctx, w.toolkit, 30*day, time.Minute)
+			stop()
+		}
+		time.Sleep(40 * day)
+		if _, err := g.RenewUnused(t.Context(), w.toolkit, 30*day, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"user-0", "user-1", "user-2", "user-3", "user-4", "user-0", "user-1", "user-2", "user-3", "user-4"}; !slices.Equal(asked, want) {
+			t.Errorf("asked for %v", asked)
 		}
 	})
 }
