@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/tokencache/store"
 )
 
 // saveHeld saves what an earlier refresh could not, before anything else is done. ctx
@@ -105,8 +106,9 @@ func (c *Cache) saveAll(ctx context.Context, keys []connection.Key) {
 	var all sync.WaitGroup
 	for _, key := range keys {
 		all.Go(func() {
-			err := c.saveHeld(ctx, key)
-			if err != nil && ctx.Err() == nil && !storeAway(err) {
+			switch err := c.saveHeld(ctx, key); {
+			case err == nil, ctx.Err() != nil, storeAway(err), errors.Is(err, store.ErrConflict):
+			default:
 				c.putOff(key)
 			}
 		})

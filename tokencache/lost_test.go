@@ -126,7 +126,7 @@ func TestATokenThatWasHeldWhenTheStoreWentBackIsStillHeld(t *testing.T) {
 				g.failOver(t, behind)
 				w.store.up()
 				g.back()
-				time.Sleep(saveAgain)
+				time.Sleep(2 * saveAgain)
 				if c := w.stored(key("ada")); !strings.HasSuffix(c.RefreshToken.Reveal(), "/3") || !c.AccessToken.Equal(held.AccessToken) {
 					t.Errorf("stored: %s", c.RefreshToken.Reveal())
 				}
