@@ -45,6 +45,20 @@ func everyPage(t *testing.T) map[string]*page {
 	all["declined"] = b.get(comeBack(t, b.toProvider(next).address, "error", "access_denied"))
 	w.clock.pass(time.Hour)
 	all["expired"] = b.get(next)
+	all["nobody asks"] = b.get(mine)
+
+	w = newWorld(t, behindASite)
+	link, b = w.link(alice), newBrowserAs(w, "mallory")
+	all["somebody else"], all["nobody"] = b.get(link), newBrowser(w).get(link)
+	b.as(alice.User)
+	all["done, verified"] = b.connect(link, "alice")
+	all["mine"] = b.get(mine)
+	all["mine, empty"] = b.press(all["mine"])
+	w = newWorld(t, atTheApplication)
+	b = newBrowser(w)
+	all["sign in"], all["sign in for mine"] = b.get(w.link(alice)), b.get(mine)
+	all["not recognised"] = b.get(public + "/signin?state=" + b.toApplication(w.link(alice)))
+	all["no sign-in"] = b.get(public + "/signin?state=nothing")
 	return all
 }
 
@@ -63,6 +77,12 @@ func TestEveryPageIsLockedDown(t *testing.T) {
 		form, policy, actions := formOf(t, p), "no-referrer", "'none'"
 		if form != nil {
 			policy, actions = "same-origin", "'self' "+acmeURL+" https:"
+		}
+		switch {
+		case strings.HasPrefix(name, "mine"):
+			policy, actions = "same-origin", "'self'"
+		case strings.HasPrefix(name, "sign in"):
+			actions = "'self' https://app.example https:"
 		}
 		if got := h.Get("Referrer-Policy"); got != policy {
 			t.Errorf("%s: Referrer-Policy is %q", name, got)
@@ -91,8 +111,8 @@ func TestNoPageRunsOrLoadsAnything(t *testing.T) {
 
 // plain are the elements that a page may be made of, and the attributes they may have.
 var plain = []string{
-	"html", "head", "meta", "title", "link", "body", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
-	"code", "form", "input", "button",
+	"html", "head", "meta", "title", "link", "body", "header", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
+	"code", "form", "input", "button", "section", "h2", "time", "a",
 }
 
 func wantPlain(t *testing.T, name string, p *page) {
@@ -108,7 +128,8 @@ func wantPlain(t *testing.T, name string, p *page) {
 			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
-			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" {
+			onward := n.Data == "form" && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == mine
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}
 			if a.Key == "http-equiv" {
