@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // The words for what can go wrong; pages.go has the sentences.
@@ -100,7 +101,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
 			return err
 		}
-		fresh := granted(before, t, g, s.cfg.Now())
+		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
 		if mayKeepOld(before, fresh) {
 			if !asked {
 				label, asked = s.account(ctx, t.toolkit, g.AccessToken), true
@@ -156,19 +157,19 @@ func mayKeepOld(before, fresh connection.Connection) bool {
 }
 
 // granted is before with a new grant.
-func granted(before connection.Connection, t *trip, g oauth.Grant, now time.Time) connection.Connection {
-	o := t.toolkit.OAuth
+func granted(before connection.Connection, key connection.Key, tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
+	issuer, client := tk.Grantee()
 	conn := connection.Connection{
-		Key: t.link.key(), ID: before.ID, Version: before.Version, Status: connection.Active,
+		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
 		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
-		Granted: connection.Grantee{Issuer: o.Grantor(), ClientID: o.ClientID, Hosts: t.toolkit.Origins()},
+		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 	}
 	if conn.ID == "" {
 		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now
 	}
-	if conn.Scopes == nil {
-		conn.Scopes = o.Scopes // as asked for (RFC 6749 §5.1)
+	if conn.Scopes == nil && tk.OAuth != nil {
+		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
 	}
 	return conn
 }
