@@ -79,6 +79,9 @@ func (d Definition) userKey(t *Toolkit) error {
 		}
 		return nil
 	}
+	if len(d.Auth.Fields) > 0 && (d.Auth.Header != "" || d.Auth.Query != "" || d.Auth.Prefix != nil) {
+		return errors.New("header, query and prefix are for one key; where there are fields, each says its own")
+	}
 	for _, f := range d.Auth.Fields {
 		a.Fields = append(a.Fields, Field{f.Name, f.Label, f.Header, f.Query, prefix(f.Prefix, f.Header)})
 	}

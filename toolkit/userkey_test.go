@@ -129,6 +129,9 @@ func TestMistakesInUserKeysAreNamed(t *testing.T) {
 		{with(toolkit.FieldDefinition{Name: "a", Header: "X"}, toolkit.FieldDefinition{Name: "a", Header: "Y"}), "a is there twice"},
 		{with(toolkit.FieldDefinition{Name: "a", Header: "X-A"}, toolkit.FieldDefinition{Name: "b", Header: "x-a"}), "b goes where another one goes"},
 		{with(toolkit.FieldDefinition{Name: "a", Query: "k"}, toolkit.FieldDefinition{Name: "b", Query: "K"}), "b goes where another one goes"},
+		{func(d *toolkit.Definition) {
+			d.Auth.Header, d.Auth.Fields = "X", []toolkit.FieldDefinition{{Name: "a", Header: "X"}}
+		}, "are for one key"},
 		{with(make([]toolkit.FieldDefinition, 6)...), "at most 5"},
 		{basic(toolkit.FieldDefinition{Name: "password"}), "username and password"},
 		{basic(toolkit.FieldDefinition{Name: "username"}, toolkit.FieldDefinition{Name: "username"}), "twice"},
