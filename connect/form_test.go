@@ -209,3 +209,11 @@ func TestWithoutAuditNoKeyLeavesAndNoneIsKept(t *testing.T) {
 		b.enter(link, goodKey).want(t, http.StatusOK, "Connected as ada@acme.example")
 	}
 }
+
+func TestAKeyInAnotherFormIsNotSaidToWork(t *testing.T) {
+	w, _ := newKeyWorld(t)
+	newBrowser(w).enter(w.link(alice), goodKey)
+	w.wantStatus(t, connection.Active, "")
+	w.reload(of(t, toolkit.AuthDefinition{Kind: toolkit.Basic}))
+	w.wantStatus(t, connection.NotConnected, connection.GrantMoved)
+}

@@ -140,6 +140,7 @@ func TestMistakesInUserKeysAreNamed(t *testing.T) {
 			d.Auth.PerUser, d.Auth.Fields = false, []toolkit.FieldDefinition{{Name: "a", Header: "X"}}
 		}, "each user"},
 		{func(d *toolkit.Definition) { d.HelpURL = "javascript:alert(1)" }, "help_url"},
+		{func(d *toolkit.Definition) { d.HelpURL = "javascript://x.example/%0aalert(1)" }, "help_url"},
 		{func(d *toolkit.Definition) { d.HelpURL = "/here" }, "help_url"},
 		{func(d *toolkit.Definition) { d.HelpURL = "https://a:b@x.example" }, "help_url"},
 		{probe("me"), `probe "me"`}, {probe("?a=b"), "probe"}, {probe("/../x"), "probe"}, {probe("/~nobody/x"), "probe"},
