@@ -46,9 +46,10 @@ import (
 //			refresh_unused <duration>
 //			token_lifetime <duration>
 //			oauth2 { … }
-//			api_key [<placeholder>] [{ … }]
-//			basic <user> <placeholder>
+//			api_key [<placeholder> | per_user] [{ … }]
+//			basic <user> <placeholder> | per_user [{ … }]
 //			no_auth
+//			probe        <path>
 //			identity     <path> <field>
 //			expect_account <account>...
 //			timeout      <duration>
@@ -174,9 +175,10 @@ func (t *Toolkit) options() options {
 		"refresh_unused": {"refresh_unused <duration>, such as refresh_unused 20d", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.RefreshUnused) })},
 		"token_lifetime": {"token_lifetime <duration>, such as token_lifetime 12h", into(&t.OAuth2, func(o *OAuth2) parser { return duration(&o.TokenLifetime) })},
 		"oauth2":         {"oauth2 { … }", into(&t.OAuth2, func(o *OAuth2) parser { return o.parse })},
-		"api_key":        {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
-		"basic":          {"basic <user> {env.PASSWORD}", into(&t.Basic, func(b *Basic) parser { return b.parse })},
+		"api_key":        {"api_key {env.NAME} [{ header <name>, query <name>, prefix <text> }], or api_key per_user [{ … }]", into(&t.APIKey, func(k *APIKey) parser { return k.parse })},
+		"basic":          {"basic <user> {env.PASSWORD}, or basic per_user [{ … }]", into(&t.Basic, func(b *Basic) parser { return b.parse })},
 		"no_auth":        {"no_auth", flag(&t.NoAuth)},
+		"probe":          {"probe <path>, such as probe /v1/me", text(&t.Probe)},
 		"identity":       {"identity <path> <field>", t.parseIdentity},
 		"expect_account": {"expect_account <account>..., such as expect_account *@example.com", texts(&t.ExpectAccount)},
 		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
@@ -184,37 +186,6 @@ func (t *Toolkit) options() options {
 		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},
 		"transport":      {"transport http { … }", t.parseTransport},
 	}
-}
-
-func (k *APIKey) parse(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) > 1 {
-		return errUsage
-	}
-	if len(args) == 1 {
-		if placeholderOnly(args[0]) != nil {
-			return errLiteral
-		}
-		k.Key = args[0]
-	}
-	err := parseBlock(d, "api_key", options{
-		"header": {"header <name>", text(&k.Header)},
-		"query":  {"query <name>", text(&k.Query)},
-		"prefix": {`prefix <text>, such as prefix "Key "`, optionalText(&k.Prefix)},
-	})
-	if err == nil && k.Header != "" && k.Query != "" {
-		return d.Err("api_key goes into a header or into a query parameter, not both")
-	}
-	return err
-}
-
-func (b *Basic) parse(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return errUsage
-	}
-	b.Username, b.Password = args[0], args[1]
-	return placeholderOnly(b.Password)
 }
 
 func (t *Toolkit) parseIdentity(d *caddyfile.Dispenser) error {

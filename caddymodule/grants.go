@@ -83,6 +83,8 @@ func (a *App) importable(id string) (*toolkit.Toolkit, error) {
 	switch {
 	case way == nil:
 		return nil, fmt.Errorf("there is no toolkit %q in this configuration; there are: %v", id, sortedKeys(a.toolkits))
+	case way.toolkit.OAuth == nil && way.toolkit.Auth.PerUser:
+		return nil, fmt.Errorf("users of the toolkit %s enter their own keys, and keys are not taken in", id)
 	case way.toolkit.OAuth == nil:
 		return nil, fmt.Errorf("users do not connect to the toolkit %s: it works with the operator's own key", id)
 	case way.toolkit.OAuth.ClientID == "":

@@ -41,10 +41,10 @@ type Toolkit struct {
 	// Each user connects an account by OAuth 2.
 	OAuth2 *OAuth2 `json:"oauth2,omitempty"`
 
-	// One key of the operator's for all users.
+	// One key of the operator's for all users, or a key of each user's own.
 	APIKey *APIKey `json:"api_key,omitempty"`
 
-	// A user name and a password of the operator's for all users.
+	// A user name and a password of the operator's for all users, or each user's own.
 	Basic *Basic `json:"basic,omitempty"`
 
 	// The API takes calls without a credential.
@@ -71,6 +71,11 @@ type Toolkit struct {
 	// Default: any.
 	ExpectAccount []string `json:"expect_account,omitempty"`
 
+	// A path below base_url, maybe with a query, that answers a GET with any key that
+	// is good. A user's own key is tried there before it is saved. Default: the
+	// catalogue's, or `identity_path`; with neither, keys are saved unchecked.
+	Probe string `json:"probe,omitempty"`
+
 	// Hosts where the provider keeps its downloads: `downloads.example.com`, or
 	// `*.example.com` for every host below. A redirect of a GET or HEAD to one is
 	// followed here, without the credential, and the agent gets the download. `off`
@@ -85,32 +90,6 @@ type Toolkit struct {
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
 	// protocol versions, as in reverse_proxy's `transport http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
-}
-
-// APIKey is a key in a header or a query parameter.
-type APIKey struct {
-	// The key, as a placeholder.
-	Key string `json:"key,omitempty"`
-
-	// The header to put it in. Default: the catalogue's, or `Authorization`.
-	Header string `json:"header,omitempty"`
-
-	// The query parameter to put it in, instead of a header. Keys in addresses
-	// end in logs along the way: only where the provider has nothing better.
-	Query string `json:"query,omitempty"`
-
-	// What stands before the key, with its space. Default: `Bearer ` in
-	// Authorization, nothing elsewhere.
-	Prefix *string `json:"prefix,omitempty"`
-}
-
-// Basic is HTTP Basic authentication.
-type Basic struct {
-	// The user name.
-	Username string `json:"username,omitempty"`
-
-	// The password, as a placeholder.
-	Password string `json:"password,omitempty"`
 }
 
 // endpoint is a toolkit that was provisioned.
@@ -160,6 +139,7 @@ func (a *App) provisionToolkit(ctx caddy.Context, id string, options *Toolkit) (
 	}
 	a.warnOfPlainHTTP(tk)
 	a.reportDraft(tk, base.HelpURL)
+	a.reportUnchecked(tk)
 	e := &endpoint{toolkit: tk}
 	guarded := guardedHosts(base, over)
 	if options.AllowPrivate {
@@ -226,6 +206,13 @@ func (a *App) reportDraft(tk *toolkit.Toolkit, help string) {
 	a.log.Warn("toolkit is a draft: its calls are answered with 503 until this is configured", fields...)
 }
 
+// reportUnchecked tells of keys that nobody tries before they are used.
+func (a *App) reportUnchecked(tk *toolkit.Toolkit) {
+	if check, _ := tk.Check(); check == "" && len(tk.Auth.Fields) > 0 {
+		a.log.Warn("users' own keys are saved without being checked; say with probe where any good key is accepted", zap.String("toolkit", tk.ID))
+	}
+}
+
 // settings resolves the placeholders of a toolkit's options and remembers where
 // each came from, so that what is missing can be named as it was written.
 type settings struct {
@@ -277,7 +264,7 @@ func (s *settings) explain(missing []string) {
 func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: s.plainEach("host", t.Hosts), Headers: s.plainEach("header", t.Headers),
-		RedirectHosts: t.RedirectHosts, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
+		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 		ExpectAccount: t.ExpectAccount,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
@@ -287,10 +274,9 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	case t.OAuth2 != nil:
 		t.OAuth2.define(&d, s)
 	case t.APIKey != nil:
-		k := t.APIKey
-		d.Auth = toolkit.AuthDefinition{Kind: toolkit.APIKey, Key: s.secret("api_key", k.Key), Header: k.Header, Query: k.Query, Prefix: k.Prefix}
+		t.APIKey.define(&d, s)
 	case t.Basic != nil:
-		d.Auth = toolkit.AuthDefinition{Kind: toolkit.Basic, Username: s.plain("username", t.Basic.Username), Password: s.secret("password", t.Basic.Password)}
+		t.Basic.define(&d, s)
 	case t.NoAuth:
 		d.Auth.Kind = toolkit.NoAuth
 	}

@@ -48,19 +48,24 @@ func (s *Service) serveCallback(v visit, toolkitID string) {
 		return
 	}
 	failure := s.complete(ctx, v, t)
-	err := s.conclude(ctx, t, failure)
+	s.showEnd(v, t.link, failure, s.conclude(ctx, t.link, t.flow.Browser, failure))
+}
+
+// showEnd shows how it went. err: the link could not be told.
+func (s *Service) showEnd(v visit, l *link, failure string, err error) {
 	switch {
 	case err != nil && failure == "":
 		// The grant is kept, and that is what the user has to know.
-		s.report("trouble", v, t.link, "conclude", err)
-		s.donePage(v, t.link)
+		s.report("trouble", v, l, "conclude", err)
+		s.donePage(v, l)
 	case err != nil:
-		s.trouble(v, t.link, "conclude", err)
+		s.trouble(v, l, "conclude", err)
 	case failure == ours:
 		s.sorry(v)
 	default:
-		// To a clean address: the code must not stay in the history.
-		v.redirect(s.linkURL(t.link.ID))
+		// To a clean address: the code must not stay in the history, and a page
+		// that is loaded again must not send a key again.
+		v.redirect(s.linkURL(l.ID))
 	}
 }
 
@@ -94,7 +99,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 // checkTrip answers where it is not this flow's browser, toolkit, client or provider
 // that comes back. The state stays: whoever it belongs to can still finish.
 func (s *Service) checkTrip(v visit, t *trip, toolkitID string, query url.Values) bool {
-	o := t.toolkit.OAuth
+	issuer, client := t.toolkit.Grantee()
 	switch {
 	case t.flow.Toolkit != toolkitID || t.flow.Toolkit != t.link.Toolkit:
 		// A flow for one toolkit and a code for another (COAT).
@@ -109,10 +114,10 @@ func (s *Service) checkTrip(v visit, t *trip, toolkitID string, query url.Values
 	case t.flow.Spent || t.link.taken(s.cfg.Now()) != nil:
 		// The back button, a double click, another tab: show how it went.
 		v.redirect(s.linkURL(t.link.ID))
-	case t.flow.ClientID != o.ClientID || t.flow.Issuer != o.Grantor():
+	case t.toolkit.OAuth == nil || t.flow.ClientID != client || t.flow.Issuer != issuer:
 		s.report("refused", v, t.link, "configured_anew", nil)
 		s.message(v, http.StatusConflict, toolkitGone)
-	case query.Has("iss") && o.Issuer != "" && query.Get("iss") != o.Issuer:
+	case query.Has("iss") && t.toolkit.OAuth.Issuer != "" && query.Get("iss") != t.toolkit.OAuth.Issuer:
 		// RFC 9207: another authorization server answered. Its error texts
 		// are not shown either.
 		s.report("refused", v, t.link, "issuer_mismatch", nil)
@@ -139,14 +144,15 @@ func (s *Service) claim(ctx context.Context, t *trip) error {
 	})
 }
 
-// conclude writes into the link how it went. It did its work only if it went well.
-func (s *Service) conclude(ctx context.Context, t *trip, failure string) error {
+// conclude writes into the link how it went, for the browser with this hash to see. It
+// did its work only if it went well.
+func (s *Service) conclude(ctx context.Context, done *link, browser, failure string) error {
 	now := s.cfg.Now()
 	return persist(ctx, func() error {
-		return s.update(ctx, t.link.ID, func(l *link) error {
-			l.Busy, l.Browser, l.Failure = time.Time{}, t.flow.Browser, failure
+		return s.update(ctx, done.ID, func(l *link) error {
+			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if failure == "" {
-				l.Used, l.Account = now, t.link.Account
+				l.Used, l.Account = now, done.Account
 			}
 			return nil
 		})

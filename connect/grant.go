@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // The words for what can go wrong; pages.go has the sentences.
@@ -71,6 +72,8 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	return "", nil
 }
 
+var errNotExpected = errors.New("the account is not one that expect_account names")
+
 // expected looks whether it is an account that the operator expects of this user, before
 // anything is kept: somebody may have several at the provider, or have been signed in
 // there as another person. What is not kept is given back.
@@ -82,7 +85,7 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if t.toolkit.Expects(label, t.link.User) {
 		return nil
 	}
-	return errors.Join(errors.New("the account is not one that expect_account names"), s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
+	return errors.Join(errNotExpected, s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
 }
 
 // failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:
@@ -118,7 +121,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
 			return err
 		}
-		fresh := granted(before, t, g, s.cfg.Now())
+		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
 		if mayKeepOld(before, fresh) {
 			if !asked {
 				label, asked = s.account(ctx, t.toolkit, g.AccessToken), true
@@ -174,19 +177,19 @@ func mayKeepOld(before, fresh connection.Connection) bool {
 }
 
 // granted is before with a new grant.
-func granted(before connection.Connection, t *trip, g oauth.Grant, now time.Time) connection.Connection {
-	o := t.toolkit.OAuth
+func granted(before connection.Connection, key connection.Key, tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
+	issuer, client := tk.Grantee()
 	conn := connection.Connection{
-		Key: t.link.key(), ID: before.ID, Version: before.Version, Status: connection.Active,
+		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
 		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
-		Granted: connection.Grantee{Issuer: o.Grantor(), ClientID: o.ClientID, Hosts: t.toolkit.Origins()},
+		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 	}
 	if conn.ID == "" {
 		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now
 	}
-	if conn.Scopes == nil {
-		conn.Scopes = o.Scopes // as asked for (RFC 6749 §5.1)
+	if conn.Scopes == nil && tk.OAuth != nil {
+		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
 	}
 	return conn
 }

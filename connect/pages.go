@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 )
 
 //go:embed pages
@@ -39,6 +38,10 @@ type view struct {
 	Notice  string
 	Account string
 	Host    string // of the page that the button leads to
+
+	Inputs        []input // for a key of the user's own
+	Help, HelpURL string  // where it is found
+	Checked       bool    // it was or will be tried out before it is saved
 
 	Link       string // where the form goes, if not to the page itself
 	Mine       string // the page of all that is connected, where there is one
@@ -93,6 +96,9 @@ var notices = map[string]string{
 	unavailable:   "The other service has a problem at the moment. Try again in a few minutes.",
 	failed:        "That did not work. Nothing was connected; you can try again.",
 	otherAccount:  "That account is not the one that is expected here, so it was not connected. Sign in there with your own account and try again.",
+	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
+	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
+	unchecked:     "The other service does not say whether this is right, so nothing was saved. Only whoever runs this service can mend that.",
 	ours:          "You agreed, but we could not save the access, so nothing was connected. Try again in a minute.",
 }
 
@@ -100,13 +106,16 @@ const pressAgain = "This page was open twice. Please press the button once more.
 
 func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	if tk.OAuth == nil {
+		s.formPage(v, status, l, notice)
+		return
+	}
 	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
-	left := max(l.Expires.Sub(s.cfg.Now()), 0)
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "confirm.html", formActions(authorize), view{
 		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
-		Token: s.formToken(s.greet(v), l.ID), Minutes: int((left + time.Minute - 1) / time.Minute),
+		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l),
 		Notice: notice, Host: authorize.Host,
 	})
 }
@@ -138,9 +147,11 @@ func (s *Service) signInPage(v visit, l *link, as string) {
 }
 
 func (s *Service) donePage(v visit, l *link) {
-	name := s.cfg.Toolkits[l.Toolkit].Toolkit.Name
+	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	check, _ := tk.Check()
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
-		Title: name + " is connected", Toolkit: name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
+		Title: tk.Name + " is connected", Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
+		Inputs: inputs(tk.Auth), Checked: check != "",
 	})
 }
 

@@ -49,7 +49,7 @@ func (s *Service) openLink(v visit, id string) (*link, bool) {
 		s.trouble(v, nil, "link", err)
 		return nil, false
 	}
-	if e, known := s.cfg.Toolkits[l.Toolkit]; !known || e.Toolkit.Draft() || e.Toolkit.OAuth == nil {
+	if e, known := s.cfg.Toolkits[l.Toolkit]; !known || e.Toolkit.Draft() || !e.Toolkit.Auth.PerUser {
 		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
@@ -98,7 +98,7 @@ func (s *Service) fromOurPage(v visit) bool {
 		s.message(v, http.StatusForbidden, formForeign)
 		return false
 	}
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, 16<<10)
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
 		s.message(v, http.StatusBadRequest, formForeign)
 		return false
@@ -119,6 +119,10 @@ func (s *Service) startLate(v visit, l *link) {
 }
 
 func (s *Service) start(v visit, l *link) {
+	if s.cfg.Toolkits[l.Toolkit].Toolkit.OAuth == nil {
+		s.takeKey(v, l)
+		return
+	}
 	now := s.cfg.Now()
 	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
 		s.trouble(v, l, "audit", err)

@@ -111,10 +111,11 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 // standing is how a connection stands as far as a call would get with it: an agent
 // that is told "active" sends its call again, and would only be sent back here.
 func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (connection.Status, connection.Reason) {
+	issuer, client := tk.Grantee()
 	switch {
 	case conn.Status != connection.Active:
 		return conn.Status, conn.Reason
-	case tk.OAuth != nil && (conn.Granted.ClientID != tk.OAuth.ClientID || conn.Granted.Issuer != tk.OAuth.Grantor()),
+	case conn.Granted.ClientID != client || conn.Granted.Issuer != issuer,
 		!slices.Contains(conn.Granted.Hosts, tk.BaseURL.Scheme+"://"+tk.BaseURL.Host):
 		return connection.NotConnected, connection.GrantMoved
 	case tk.OAuth != nil && conn.Stale(s.cfg.Now()) && tk.OAuth.RenewWith(conn.AccessToken, conn.RefreshToken, true).IsZero():

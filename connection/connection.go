@@ -66,7 +66,7 @@ type Connection struct {
 	Status  Status
 	Reason  Reason // why it is not active
 
-	AccessToken  secret.String
+	AccessToken  secret.String // or a key of the user's own, see credential.Pack
 	RefreshToken secret.String
 	// IssuedAt and ExpiresAt are of the access token. A zero ExpiresAt is
 	// "the provider did not say": such a token is renewed on a 401 only.
@@ -93,8 +93,10 @@ type Connection struct {
 // Grantee is the OAuth client that a token was granted to, and the hosts that it
 // may be sent to.
 type Grantee struct {
-	Issuer   string   // the issuer or, where none is known, the token endpoint
-	ClientID string   // as registered with the provider
+	// Issuer is the issuer or, where none is known, the token endpoint. For a key of
+	// the user's own it is the form in which AccessToken holds it.
+	Issuer   string
+	ClientID string   // as registered with the provider; "" for such a key
 	Hosts    []string // host[:port] of every address that the token may go to
 }
 

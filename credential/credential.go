@@ -38,11 +38,17 @@ func For(auth toolkit.Auth, token secret.String) Credential {
 	}
 	if !auth.PerUser {
 		token = auth.Key
+	} else if len(auth.Fields) > 1 {
+		return several(auth.Fields, token)
 	}
-	if auth.Query != "" {
-		return Query{Name: auth.Query, Prefix: auth.Prefix, Secret: token}
+	return placed(auth.Header, auth.Query, auth.Prefix, token)
+}
+
+func placed(header, query, prefix string, s secret.String) Credential {
+	if query != "" {
+		return Query{Name: query, Prefix: prefix, Secret: s}
 	}
-	return Header{Name: http.CanonicalHeaderKey(auth.Header), Prefix: auth.Prefix, Secret: token}
+	return Header{Name: http.CanonicalHeaderKey(header), Prefix: prefix, Secret: s}
 }
 
 // None puts nothing on.
@@ -137,14 +143,24 @@ func names(pair, name string) bool {
 // basic is a header that hides a second secret.
 type basic struct {
 	Header
-	password secret.String
+	hidden secret.String
 }
 
-// Secrets gives the password too: who can read a credential back may decode it first.
-func (c basic) Secrets() []string { return append(c.Header.Secrets(), c.password.Reveal()) }
+// Secrets gives what is hidden too: who can read a credential back may decode it first.
+func (c basic) Secrets() []string { return append(c.Header.Secrets(), c.hidden.Reveal()) }
+
+// trifling is up to which length a password is none: providers that take an API key as
+// the user name want no password, or any, such as "x".
+const trifling = 2
 
 // NewBasic is user name and password (RFC 7617).
 func NewBasic(username string, password secret.String) Credential {
+	hidden := password
+	if len(password.Reveal()) <= trifling {
+		// Else the user name is no secret: Twilio's, an account's id, is in the
+		// addresses of every answer.
+		hidden = secret.New(username)
+	}
 	encoded := base64.StdEncoding.EncodeToString([]byte(username + ":" + password.Reveal()))
-	return basic{Header{Name: "Authorization", Prefix: "Basic ", Secret: secret.New(encoded)}, password}
+	return basic{Header{Name: "Authorization", Prefix: "Basic ", Secret: secret.New(encoded)}, hidden}
 }

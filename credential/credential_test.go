@@ -39,7 +39,7 @@ func TestEachKindOfCredential(t *testing.T) {
 		"a key in the query":     {toolkit.Auth{Kind: toolkit.APIKey, Query: "k", Prefix: "p:", Key: secret.New("a+b/c")}, http.Header{}, "k=p%3Aa%2Bb%2Fc", []string{"a+b/c", "a%2Bb%2Fc"}},
 		"a plain key in there":   {toolkit.Auth{Kind: toolkit.APIKey, Query: "k", Key: operator}, http.Header{}, "k=operators-key", []string{"operators-key"}},
 		"the operator's Basic":   {toolkit.Auth{Kind: toolkit.Basic, Username: "u", Password: secret.New("p:w")}, http.Header{"Authorization": {"Basic dTpwOnc="}}, "", []string{"dTpwOnc=", "p:w"}},
-		"a user's Basic":         {toolkit.Auth{Kind: toolkit.Basic, PerUser: true}, http.Header{"Authorization": {"Basic dXNlcnMtdG9rZW46"}}, "", []string{"dXNlcnMtdG9rZW46", ""}},
+		"a user's Basic":         {toolkit.Auth{Kind: toolkit.Basic, PerUser: true}, http.Header{"Authorization": {"Basic dXNlcnMtdG9rZW46"}}, "", []string{"dXNlcnMtdG9rZW46", "users-token"}},
 		"none where none is due": {toolkit.Auth{Kind: toolkit.NoAuth, Key: operator}, http.Header{}, "", nil},
 	} {
 		out := request(t, "https://api.example.com/x")

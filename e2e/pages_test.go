@@ -83,9 +83,23 @@ func TestAnExpiredLinkSaysSo(t *testing.T) {
 // shortLived is a gateway without a provider, whose links live for a second.
 func shortLived(t *testing.T) *world {
 	t.Helper()
+	return configured(t, "http://127.0.0.1:1", "link_life 1s", `oauth2 {
+				authorize_url ACME/authorize
+				token_url ACME/token
+				auth_style basic
+				client_id demo
+				client_secret "{file.FOLDER/secret}"
+				scopes read
+			}`)
+}
+
+// configured is a gateway to a provider at acme, with an option and the toolkit's way
+// of authenticating.
+func configured(t *testing.T, acme, option, auth string) *world {
+	t.Helper()
 	folder, address := t.TempDir(), free(t)
 	_, port, _ := strings.Cut(address, ":")
-	w := &world{toolgate: "http://localhost:" + port, acme: "http://127.0.0.1:1", folder: folder}
+	w := &world{toolgate: "http://localhost:" + port, acme: acme, folder: folder}
 	caddyfile := strings.NewReplacer("FOLDER", folder, "PUBLIC", w.toolgate, "ACME", w.acme).Replace(`{
 	admin off
 	persist_config off
@@ -95,18 +109,11 @@ func shortLived(t *testing.T) *world {
 		public_url PUBLIC
 		store memory
 		audit "FOLDER/audit.log"
-		link_life 1s
+		` + option + `
 		toolkit acme {
 			name Acme
 			base_url ACME
-			oauth2 {
-				authorize_url ACME/authorize
-				token_url ACME/token
-				auth_style basic
-				client_id demo
-				client_secret "{file.FOLDER/secret}"
-				scopes read
-			}
+			` + auth + `
 		}
 	}
 }

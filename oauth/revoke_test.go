@@ -74,7 +74,9 @@ func TestAGrantThatIsNotKnownAnyMoreIsTakenBack(t *testing.T) {
 func TestNoErrorOfARevocationQuotesAToken(t *testing.T) {
 	for _, style := range []toolkit.RevokeStyle{toolkit.RevokeToken, toolkit.RevokeDelete, toolkit.RevokeBearer} {
 		for _, answer := range []func(*http.Request) (*http.Response, error){
-			func(r *http.Request) (*http.Response, error) { return nil, errors.New("no way with " + accessToken + refreshToken) },
+			func(r *http.Request) (*http.Response, error) {
+				return nil, errors.New("no way with " + accessToken + refreshToken)
+			},
 			func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"error":"` + accessToken + ` hunter2"}`))}, nil
 			},

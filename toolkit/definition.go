@@ -33,7 +33,10 @@ type Definition struct {
 	OAuth OAuthDefinition `json:"oauth2,omitzero"`
 
 	Identity *Identity `json:"identity,omitempty"`
-	// HelpURL is where an operator registers a client or finds a key.
+	// Probe is a path, maybe with a query, that answers a GET with any key that is good.
+	Probe string `json:"probe,omitempty"`
+	// HelpURL is where one registers a client or finds a key, and Help says how.
+	Help    string `json:"help,omitempty"`
 	HelpURL string `json:"help_url,omitempty"`
 	// Sources say where the facts of this file are from.
 	Sources []string `json:"sources,omitempty"`
@@ -45,12 +48,13 @@ type Definition struct {
 
 // AuthDefinition says where the credential goes.
 type AuthDefinition struct {
-	Kind    Kind    `json:"kind,omitempty"`
-	PerUser bool    `json:"per_user,omitempty"`
-	Header  string  `json:"header,omitempty"`
-	Prefix  *string `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
-	Query   string  `json:"query,omitempty"`
-	Refused *Sign   `json:"refused,omitempty"`
+	Kind    Kind              `json:"kind,omitempty"`
+	PerUser bool              `json:"per_user,omitempty"`
+	Header  string            `json:"header,omitempty"`
+	Prefix  *string           `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
+	Query   string            `json:"query,omitempty"`
+	Refused *Sign             `json:"refused,omitempty"`
+	Fields  []FieldDefinition `json:"fields,omitempty"` // of a user's own key; none: one
 
 	Key      secret.String `json:"-"`
 	Username string        `json:"-"`
@@ -67,9 +71,14 @@ func (d Definition) Over(over Definition) Definition {
 	if over.RedirectHosts != nil {
 		d.RedirectHosts = over.RedirectHosts
 	}
+	if over.Auth.Kind != "" && over.Auth.Kind != d.Auth.Kind {
+		d.Help, d.HelpURL = "", "" // where to register a client is not where a key is found
+	}
 	d.Auth = d.Auth.over(over.Auth)
 	d.OAuth = d.OAuth.over(over.OAuth)
 	d.Identity = cmp.Or(over.Identity, d.Identity)
+	d.Probe = cmp.Or(over.Probe, d.Probe)
+	d.Help = cmp.Or(over.Help, d.Help)
 	d.HelpURL = cmp.Or(over.HelpURL, d.HelpURL)
 	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
 	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
@@ -83,8 +92,8 @@ func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
 	}
 	a.PerUser = a.PerUser || over.PerUser
 	a.Refused = cmp.Or(over.Refused, a.Refused)
-	if over.Header != "" || over.Query != "" {
-		a.Header, a.Query, a.Prefix = over.Header, over.Query, nil
+	if over.Header != "" || over.Query != "" || len(over.Fields) > 0 {
+		a.Header, a.Query, a.Prefix, a.Fields = over.Header, over.Query, nil, over.Fields
 	}
 	a.Prefix = cmp.Or(over.Prefix, a.Prefix)
 	a.Key, a.Username, a.Password = over.Key, over.Username, over.Password
@@ -126,7 +135,7 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 	}
 	t := &Toolkit{
 		ID: d.ID, Name: cmp.Or(d.Name, d.ID), BaseURL: base, Aliases: map[string]*url.URL{}, Headers: canonical(d.Headers),
-		Identity: d.Identity, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
+		Identity: d.Identity, Probe: d.Probe, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
 		ExpectAccount: d.ExpectAccount,
 	}
 	for alias, text := range d.Hosts {
@@ -147,6 +156,12 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		return nil, err
 	}
 	if err := d.auth(t); err != nil {
+		return nil, err
+	}
+	if err := d.userKey(t); err != nil {
+		return nil, err
+	}
+	if err := t.checkProbe(); err != nil {
 		return nil, err
 	}
 	slices.Sort(t.Missing)
@@ -212,11 +227,8 @@ func (d Definition) auth(t *Toolkit) error {
 	if err := a.Refused.check(); err != nil {
 		return err
 	}
-	switch {
-	case a.Prefix != nil:
-		t.Auth.Prefix = *a.Prefix
-	case strings.EqualFold(t.Auth.Header, "Authorization") && a.Kind != Basic:
-		t.Auth.Prefix = "Bearer "
+	if a.Prefix != nil || a.Kind != Basic {
+		t.Auth.Prefix = prefix(a.Prefix, t.Auth.Header)
 	}
 	switch a.Kind {
 	case NoAuth:
@@ -236,6 +248,17 @@ func (d Definition) auth(t *Toolkit) error {
 	default:
 		return fmt.Errorf("%q is not a kind of authentication: oauth2, api_key, basic, none", a.Kind)
 	}
+}
+
+// prefix is what stands before a secret in a header.
+func prefix(written *string, header string) string {
+	switch {
+	case written != nil:
+		return *written
+	case strings.EqualFold(header, "Authorization"):
+		return "Bearer "
+	}
+	return ""
 }
 
 func (t *Toolkit) require(setting string, there bool) {

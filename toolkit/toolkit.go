@@ -46,6 +46,11 @@ type Toolkit struct {
 	// ExpectAccount are the accounts that may be connected, such as {user} or
 	// *@example.com. None: any.
 	ExpectAccount []string
+	// Probe is the path, maybe with a query, that answers a GET with any key that is
+	// good. "": Identity's, or there is none.
+	Probe string
+	// Help and HelpURL tell users where they find their own key.
+	Help, HelpURL string
 
 	// Timeout bounds the wait for the response's header. Zero: 60 seconds.
 	Timeout time.Duration
@@ -72,6 +77,9 @@ type Auth struct {
 	Header  string // "Authorization" unless Query is set
 	Prefix  string // put before the secret as it is, such as "Bearer "
 	Query   string // the query parameter instead of a header
+	// Fields are what a user enters, where each has a key of their own. More than one
+	// of an APIKey go where each says; Header, Query and Prefix are for one alone.
+	Fields []Field
 	// Refused is how the provider says, in other ways than by 401, that the
 	// credential is no good. Nil: it has no such way.
 	Refused *Sign
