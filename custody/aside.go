@@ -36,7 +36,8 @@ func (m *Moved) Add(step Moved) {
 }
 
 // Damaged stands for a key's id where the records are meant that no key opens: cut,
-// changed, or in a place that they were not sealed for.
+// changed, or in a place that they were not sealed for. Those of connections that open,
+// and are none, are among them.
 const Damaged = "damaged"
 
 // Abandon sets the records aside that a lost key sealed, or that are [Damaged]: under
@@ -70,7 +71,10 @@ func (d *Desk) belongs(r store.Record, id string) bool {
 	if id != Damaged {
 		return sealedBy(r) == id
 	}
-	_, err := d.ring.Open(r.Value, r.Key)
+	plain, err := d.ring.Open(r.Value, r.Key)
+	if err == nil {
+		return vault.Malformed(r.Key, plain)
+	}
 	return errors.Is(err, seal.ErrDamaged) // and not where a key is missing, or the version is later
 }
 

@@ -138,7 +138,11 @@ func parseTime(text json.RawMessage, to *time.Time) error {
 	}
 	var at time.Time
 	if json.Unmarshal(text, &at) == nil {
-		*to = at.UTC()
+		// What is in the year 9999 here may be in the year 10000 in UTC, which cannot
+		// be written down any more.
+		if *to = at.UTC(); to.Year() < 1 || to.Year() > 9999 {
+			return errors.New("expires_at is in no year from 1 to 9999")
+		}
 		return nil
 	}
 	var number float64

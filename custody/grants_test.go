@@ -68,21 +68,23 @@ func shown(g custody.Grant) string {
 
 func TestABadGrantIsNamedAndNotQuoted(t *testing.T) {
 	for text, want := range map[string]string{
-		`hunter2`:                                                  "not a JSON object",
-		`{"user":"ada","access_token":"hunter2"`:                   "not a JSON object",
-		`["hunter2"]`:                                              "wrong type",
-		`{"user":"ada","acces_token":"hunter2"}`:                   `the field "acces_token" is not known`,
-		`{"access_token":"hunter2"}`:                               "user is missing",
-		`{"user":"hunter2 x","access_token":"hunter2"}`:            "user cannot be",
-		`{"user":"ada","tenant":"a/b","access_token":"x"}`:         "tenant cannot be",
-		`{"user":"ada","refresh_token":""}`:                        "neither access_token nor refresh_token",
-		`{"user":"ada","access_token":"hunter2\\nX: y"}`:           "no header can carry",
-		`{"user":"ada","access_token":["hunter2"]}`:                "access_token has the wrong type",
-		`{"user":"ada","access_token":"x","expires_at":"hunter2"}`: "expires_at is neither",
-		`{"user":"ada","access_token":"x","expires_at":12}`:        "expires_at is neither",
-		`{"user":"ada","access_token":"x","scopes":{"hunter2":1}}`: "scopes is neither",
-		`{"user":"ada","access_token":"x"} {"user":"hunter2"}`:     "more than one",
-		`{"` + strings.Repeat("hunter2", 10) + `":1}`:              "not a JSON object",
+		`hunter2`:                                                                    "not a JSON object",
+		`{"user":"ada","access_token":"hunter2"`:                                     "not a JSON object",
+		`["hunter2"]`:                                                                "wrong type",
+		`{"user":"ada","acces_token":"hunter2"}`:                                     `the field "acces_token" is not known`,
+		`{"access_token":"hunter2"}`:                                                 "user is missing",
+		`{"user":"hunter2 x","access_token":"hunter2"}`:                              "user cannot be",
+		`{"user":"ada","tenant":"a/b","access_token":"x"}`:                           "tenant cannot be",
+		`{"user":"ada","refresh_token":""}`:                                          "neither access_token nor refresh_token",
+		`{"user":"ada","access_token":"hunter2\\nX: y"}`:                             "no header can carry",
+		`{"user":"ada","access_token":["hunter2"]}`:                                  "access_token has the wrong type",
+		`{"user":"ada","access_token":"x","expires_at":"hunter2"}`:                   "expires_at is neither",
+		`{"user":"ada","access_token":"x","expires_at":12}`:                          "expires_at is neither",
+		`{"user":"ada","access_token":"x","expires_at":"9999-12-31T23:59:59-01:00"}`: "expires_at is in no year from 1 to 9999",
+		`{"user":"ada","access_token":"x","expires_at":"0001-01-01T00:00:00+01:00"}`: "expires_at is in no year from 1 to 9999",
+		`{"user":"ada","access_token":"x","scopes":{"hunter2":1}}`:                   "scopes is neither",
+		`{"user":"ada","access_token":"x"} {"user":"hunter2"}`:                       "more than one",
+		`{"` + strings.Repeat("hunter2", 10) + `":1}`:                                "not a JSON object",
 	} {
 		_, err := custody.ParseGrant(custody.JSONLines, []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
@@ -183,6 +185,23 @@ func TestAConnectionThatIsThereIsKept(t *testing.T) {
 	b.DryRun = false
 	if outcome, c, err := b.Bring(t.Context(), g); outcome != custody.Replaced || err != nil || c.ID != "conn_ada" {
 		t.Errorf("%s, %v, %s", outcome, err, c.ID)
+	}
+	wantToken(t, v, "ada", "imported")
+}
+
+func TestAMalformedRecordIsReplacedByAForcedImportAndByNoOther(t *testing.T) {
+	s := memstore.New(nil)
+	v := vault.New(s, ring(t, oldKey))
+	malformed(t, s, "ada")
+	b := bringer(v)
+	b.Tenant = "acme"
+	g := custody.Grant{User: "ada", AccessToken: secret.New("imported")}
+	if outcome, _, err := b.Bring(t.Context(), g); !errors.Is(err, vault.ErrMalformed) {
+		t.Errorf("without force: %s, %v", outcome, err)
+	}
+	b.Force = true
+	if outcome, c, err := b.Bring(t.Context(), g); outcome != custody.Replaced || err != nil || c.ID == "" || c.Version != 2 {
+		t.Errorf("%s, %+v, %v", outcome, c, err)
 	}
 	wantToken(t, v, "ada", "imported")
 }

@@ -244,7 +244,8 @@ func TestDamagedRecordsAreSetAsideAndNoOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if sum := abandon(t, desk(t, s, ring(t, oldKey)), custody.Damaged); sum.Moved != 3 {
+	malformed(t, s, "empty")
+	if sum := abandon(t, desk(t, s, ring(t, oldKey)), custody.Damaged); sum.Moved != 4 {
 		t.Errorf("%+v", sum)
 	}
 	v := vault.New(s, ring(t, oldKey))
@@ -253,6 +254,9 @@ func TestDamagedRecordsAreSetAsideAndNoOthers(t *testing.T) {
 		if gone := errors.Is(err, connection.ErrNotConnected); gone != (i < 3) {
 			t.Errorf("user%03d: %v", i, err)
 		}
+	}
+	if _, err := v.Load(t.Context(), of("empty")); !errors.Is(err, connection.ErrNotConnected) {
+		t.Errorf("what opens and is empty: %v", err)
 	}
 	wantToken(t, v, "user005", "token of user005")
 }

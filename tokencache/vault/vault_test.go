@@ -101,6 +101,33 @@ func TestTimesAreTheSameInstantWhereverTheyWereSaid(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatCannotBeWrittenIsRefusedAndTheOneThatIsThereStays(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oneKey))
+	before, err := v.Save(t.Context(), full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("west", -3600)), // in UTC the year 10000
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("east", 3600)),          // and the year -1
+	} {
+		for name, change := range map[string]func(*connection.Connection){
+			"IssuedAt": func(c *connection.Connection) { c.IssuedAt = at }, "ExpiresAt": func(c *connection.Connection) { c.ExpiresAt = at },
+			"CreatedAt": func(c *connection.Connection) { c.CreatedAt = at }, "UpdatedAt": func(c *connection.Connection) { c.UpdatedAt = at },
+			"Intent": func(c *connection.Connection) { c.Intent = &connection.Intent{ID: "i", Since: at} },
+		} {
+			c := before
+			change(&c)
+			if _, err := v.Save(t.Context(), c); !errors.Is(err, vault.ErrUnfit) || !errors.Is(err, store.ErrInvalid) {
+				t.Errorf("%s in the year %d: %v", name, at.UTC().Year(), err)
+			}
+		}
+	}
+	if now, err := v.Load(t.Context(), alice); err != nil || now.Version != before.Version || !now.AccessToken.Equal(before.AccessToken) {
+		t.Errorf("the connection that was there: %+v, %v", now, err)
+	}
+}
+
 func TestOfTwoWhoSaveTheSameVersionOneWins(t *testing.T) {
 	v := vault.New(memstore.New(nil), ring(t, oneKey))
 	first, err := v.Save(t.Context(), full())
