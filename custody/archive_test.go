@@ -22,7 +22,7 @@ import (
 func exported(t testing.TB, s store.Store) ([]byte, string) {
 	t.Helper()
 	var file bytes.Buffer
-	w, err := custody.NewArchive(&file, time.Unix(0, 0), []string{"id"})
+	w, err := custody.NewArchive(&file, "store", time.Unix(0, 0), []string{"id"})
 	if err != nil {
 		t.Fatal(err)
 	}
