@@ -64,6 +64,11 @@ func (d *Desk) Abandon(ctx context.Context, id string, step Step) (Moved, error)
 		}
 		done.Moved++
 	}
+	// The canary may have been among them, now or in a step that was cut off. Gateways
+	// at work would take the store for one that has lost its records.
+	if err := vault.New(d.store, d.ring).Settle(ctx); err != nil {
+		return Moved{}, err
+	}
 	return done, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/memstore"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -259,6 +260,18 @@ func TestDamagedRecordsAreSetAsideAndNoOthers(t *testing.T) {
 		t.Errorf("what opens and is empty: %v", err)
 	}
 	wantToken(t, v, "user005", "token of user005")
+}
+
+// A gateway whose canary has gone takes its store for one that has lost everything.
+func TestAStoreWhoseCanaryWasSetAsideHasAnotherOneAtOnce(t *testing.T) {
+	for writes := range 4 { // of which the first two are the canary's way aside
+		s := filled(t, 1, ring(t, oldKey))
+		_, _ = desk(t, &failing{s, writes}, ring(t, newKey)).Abandon(t.Context(), ring(t, oldKey).PrimaryID(), custody.Step{Limit: 1})
+		abandon(t, desk(t, s, ring(t, newKey)), ring(t, oldKey).PrimaryID())
+		if id, err := seal.SealedBy(get(t, s, vault.Canary).Value); err != nil || id != ring(t, newKey).PrimaryID() {
+			t.Errorf("cut off after %d writes: it is sealed by %s, %v", writes, id, err)
+		}
+	}
 }
 
 func TestAKeyThatIsThereIsNotAbandoned(t *testing.T) {

@@ -20,12 +20,15 @@ import (
 )
 
 // Load reads a connection. Only a record that is truly absent gives
-// connection.ErrNotConnected. With ErrMalformed comes the connection's key and version:
-// nothing can be read there, so whoever has a new grant may Save it in its place.
+// connection.ErrNotConnected, and none of a store that has lost them all: see ErrLost.
+// With ErrMalformed come the connection's key and version: nothing can be read there,
+// so whoever has a new grant may Save it in its place.
 func (v *Vault) Load(ctx context.Context, key connection.Key) (connection.Connection, error) {
 	d, err := v.Get(ctx, connectionName(key))
 	if errors.Is(err, store.ErrNotFound) {
-		return connection.Connection{}, connection.ErrNotConnected
+		if err = v.absent(ctx); errors.Is(err, connection.ErrNotConnected) {
+			return connection.Connection{}, err
+		}
 	}
 	if err != nil {
 		return connection.Connection{}, fmt.Errorf("loading the %s connection: %w", key.Toolkit, err)
