@@ -123,7 +123,8 @@ func (g *Given) Add(step Given) {
 }
 
 // Give writes records that came from another store. Another record of the same name
-// stays as it is and is named, unless force says that it is to be replaced.
+// stays as it is and is named, unless force says that it is to be replaced; one that the
+// store cannot read stays in any case.
 func (d *Desk) Give(ctx context.Context, records []Record, force bool) (Given, error) {
 	var done Given
 	for _, r := range records {
@@ -143,6 +144,9 @@ func (d *Desk) giveOne(ctx context.Context, r store.Record, force bool, done *Gi
 		there, err := d.store.Get(ctx, r.Key)
 		absent := errors.Is(err, store.ErrNotFound)
 		switch {
+		case vault.OfOneRecord(err):
+			done.Conflicts = append(done.Conflicts, r.Key)
+			return nil
 		case err != nil && !absent:
 			return err
 		case !absent && sameContent(there, r):
@@ -179,6 +183,8 @@ func (d *Desk) Compare(ctx context.Context, records []Record) (Given, error) {
 			done.Past++
 		case errors.Is(err, store.ErrNotFound):
 			done.Absent = append(done.Absent, r.Key)
+		case vault.OfOneRecord(err):
+			done.Conflicts = append(done.Conflicts, r.Key)
 		case err != nil:
 			return Given{}, err
 		case sameContent(there, r):

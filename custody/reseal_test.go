@@ -331,10 +331,35 @@ func TestADamagedRecordDoesNotEndTheWork(t *testing.T) {
 	}
 }
 
+func TestADamagedRecordInTheOtherStoreDoesNotEndACopy(t *testing.T) {
+	from, to := filled(t, 4, ring(t, oldKey)), &unreadable{memstore.New(nil), nameOf("user002")}
+	taken, err := desk(t, from, nil).Take(t.Context(), custody.Step{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, force := range []bool{false, true} {
+		sum, err := desk(t, to, nil).Give(t.Context(), taken.Records, force)
+		if err != nil || sum.Created+sum.Same != len(taken.Records)-1 || !slices.Equal(sum.Conflicts, []string{nameOf("user002")}) {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	}
+	sum, err := desk(t, to, nil).Compare(t.Context(), taken.Records)
+	if err != nil || sum.Same != len(taken.Records)-1 || !slices.Equal(sum.Conflicts, []string{nameOf("user002")}) {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
 // unreadable is a store of which one record cannot be read.
 type unreadable struct {
 	*memstore.Store
 	key string
+}
+
+func (u *unreadable) Get(ctx context.Context, key string) (store.Record, error) {
+	if key == u.key {
+		return store.Record{}, fmt.Errorf("%w: %w", store.ErrUnavailable, store.ErrDamaged)
+	}
+	return u.Store.Get(ctx, key)
 }
 
 func (u *unreadable) Scan(ctx context.Context, after string, limit int) ([]store.Record, error) {

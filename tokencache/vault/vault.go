@@ -132,6 +132,13 @@ func newer(err error) bool {
 	return errors.As(err, &sealed) || errors.As(err, &form) || errors.Is(err, store.ErrNewer)
 }
 
+// OfOneRecord reports whether err is about the one record that was asked for, or that
+// was to be written, and says nothing of others: work on many goes on after it.
+func OfOneRecord(err error) bool {
+	_, missing := errors.AsType[*seal.KeyMissingError](err)
+	return missing || damaged(err) || newer(err) || errors.Is(err, store.ErrInvalid)
+}
+
 // Canary is the name of the record that tells whether the keys at hand are the
 // store's. It belongs to its store and goes to no other one.
 const Canary = "canary"

@@ -82,7 +82,7 @@ func meansSomething(err error) bool {
 // passing reports whether it is worth while to try again at once: a connection broke,
 // or a server is changing its part.
 func passing(err error) bool {
-	if err == nil || meansSomething(err) || errors.Is(err, errDamaged) {
+	if err == nil || meansSomething(err) || errors.Is(err, store.ErrDamaged) {
 		return false
 	}
 	if answer, ok := errors.AsType[redis.Error](err); ok {

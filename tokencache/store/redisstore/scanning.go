@@ -5,7 +5,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,25 +65,18 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) (page []store
 
 // readInto appends the records that are there, up to one that cannot be read.
 func (s *Store) readInto(ctx context.Context, page []store.Record, keys []string) ([]store.Record, error) {
-	answers, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]*redis.SliceCmd, error) {
-		all := make([]*redis.SliceCmd, len(keys))
-		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, key := range keys {
-				all[i] = s.fetch(ctx, p, key)
-			}
-			return nil
-		})
-		return all, err
+	all, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]found, error) {
+		return s.records(ctx, c, keys)
 	})
 	if err != nil {
 		return page, err
 	}
-	for i, key := range keys {
-		switch f, err := s.record(key, answers[i]); {
-		case err == nil:
+	for i, f := range all {
+		switch {
+		case f.damaged != nil:
+			return page, &store.UnreadableError{Key: keys[i], Err: fmt.Errorf("%w: redis: %w", store.ErrUnavailable, f.damaged)}
+		case f.Version > 0:
 			page = append(page, f.Record)
-		case !errors.Is(err, store.ErrNotFound):
-			return page, &store.UnreadableError{Key: key, Err: fmt.Errorf("%w: redis: %w", store.ErrUnavailable, err)}
 		}
 	}
 	return page, nil
