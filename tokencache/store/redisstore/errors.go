@@ -110,7 +110,7 @@ func unsure(err error) bool {
 // whyClosed tells a store that was closed from a client that was replaced.
 func (s *Store) whyClosed() error {
 	select {
-	case <-s.closed:
+	case <-s.life.Done():
 		return errClosed
 	default:
 		return fmt.Errorf("%w: redis: the connection's settings have just changed", store.ErrUnavailable)
