@@ -43,10 +43,12 @@ func runExport(cmd *cobra.Command, o *office, args []string) error {
 	if err != nil {
 		return err
 	}
+	left, err := o.unreadable(cmd, after)
+	if err != nil {
+		return err
+	}
 	err = walk(o, "store/take", plainStep, newProgress(cmd.ErrOrStderr(), "records written"), after, func(t custody.Taken) (custody.Place, error) {
-		for _, name := range t.Unreadable {
-			fmt.Fprintf(cmd.ErrOrStderr(), "the store cannot read the record %s, so it is not in the file\n", name)
-		}
+		left = append(left, t.Unreadable...)
 		return t.Place, w.Add(t.Records)
 	})
 	if err != nil {
@@ -63,7 +65,33 @@ func runExport(cmd *cobra.Command, o *office, args []string) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s in %s, %s\n", count(n, "record"), path, digest)
-	return nil
+	return leftOut(cmd, left)
+}
+
+// unreadable names what an export that goes on has left out before.
+func (o *office) unreadable(cmd *cobra.Command, upTo []byte) (names []string, err error) {
+	if upTo == nil {
+		return nil, nil
+	}
+	sum, err := survey(cmd, o)
+	for _, name := range sum.Unreadable {
+		if name <= string(upTo) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+// leftOut fails a command that did all it could, so that nobody takes what it made for
+// whole.
+func leftOut(cmd *cobra.Command, names []string) error {
+	for _, name := range names {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the store cannot read the record %s\n", name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s could not be read and left out; everything else is there", count(len(names), "record"))
 }
 
 // openPart opens the file that an export writes, for one export at a time.

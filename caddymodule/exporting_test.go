@@ -4,12 +4,15 @@
 package caddymodule_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -96,6 +99,48 @@ func TestAnExportDoesNotGoOnInAFileThatIsOldOrAnotherStores(t *testing.T) {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestAnExportAndACopyThatAreNotWholeFail(t *testing.T) {
+	w, s := stopped(t)
+	file, _, _ := exportOnce(t, w, s)
+	w.spoil(t, "connection/default/alice/acme/")
+	s.fails(t, "1 record could not be read and left out", "store", "export", file)
+	s.fails(t, "1 record could not be read and left out", "store", "copy", "--to", "file "+filepath.Join(w.dir, "two.db"))
+	for _, part := range []string{file, filepath.Join(w.dir, "two.db")} {
+		if info, err := os.Stat(part); err != nil || info.Size() == 0 {
+			t.Errorf("what could be read is not in %s: %v", part, err)
+		}
+	}
+	s.fails(t, "connection/default/alice/acme/", "store", "export", "--force", file)
+
+	// The record was left out in the half that was written before.
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, file+".part", cutOff(string(whole)))
+	if out, err := s.command(t, "store", "export", "--force", file); err == nil || !strings.Contains(out, "going on after") || !strings.Contains(out, "1 record could not be read") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// spoil flips a bit of a record that the store keeps.
+func (w *world) spoil(t *testing.T, name string) {
+	t.Helper()
+	db, err := bbolt.Open(w.storePath(), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Update(func(tx *bbolt.Tx) error {
+		raw := bytes.Clone(tx.Bucket([]byte("records")).Get([]byte(name)))
+		raw[len(raw)-1] ^= 1
+		return tx.Bucket([]byte("records")).Put([]byte(name), raw)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

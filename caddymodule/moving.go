@@ -182,10 +182,9 @@ func runCopy(cmd *cobra.Command, o *office, _ []string) error {
 		return err
 	}
 	var sum custody.Given
+	var left []string
 	err = walk(o, "store/take", plainStep, newProgress(cmd.ErrOrStderr(), "records copied"), nil, func(t custody.Taken) (custody.Place, error) {
-		for _, name := range t.Unreadable {
-			fmt.Fprintf(cmd.ErrOrStderr(), "the store cannot read the record %s, so it is not copied\n", name)
-		}
+		left = append(left, t.Unreadable...)
 		var done custody.Given
 		err := to.ask("store/give", delivery{t.Records, flags.Bool("force")}, &done)
 		sum.Add(done)
@@ -213,7 +212,7 @@ func runCopy(cmd *cobra.Command, o *office, _ []string) error {
 	if len(keys) > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "The gateway that uses it needs the keys %s.%s\n", strings.Join(sortedKeys(keys), ", "), o.keyHint(to))
 	}
-	return nil
+	return leftOut(cmd, left)
 }
 
 // sharesKeys makes sure that what is copied can be opened there.
