@@ -4,6 +4,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,6 +134,10 @@ func Malformed(name string, plain []byte) bool {
 // ErrUnfit is a connection that cannot be kept as it is. It wraps store.ErrInvalid.
 var ErrUnfit = fmt.Errorf("%w: the connection cannot be kept", store.ErrInvalid)
 
+// MaxToken is how long a token may be: longer ones fit in no header, and two of them with
+// everything else have to fit in a record.
+const MaxToken = 32 << 10 // bytes
+
 // encode is, with decode, the only place that reveals tokens in order to keep them. It
 // gives what decode reads, or ErrUnfit: whatever else it wrote would take the place of
 // a token that works.
@@ -147,7 +152,10 @@ func encode(c connection.Connection) ([]byte, error) {
 	if c.Intent != nil {
 		s.Intent, s.IntentSince = c.Intent.ID, c.Intent.Since.UTC()
 	}
-	text, err := json.Marshal(s)
+	if len(s.AccessToken) > MaxToken || len(s.RefreshToken) > MaxToken {
+		return nil, fmt.Errorf("%w: a token has more than %d bytes", ErrUnfit, MaxToken)
+	}
+	text, err := marshal(s)
 	if err != nil {
 		// Strings always can be written; times only with a year of four digits. JSON's
 		// own error is dropped, in case it ever quotes what it was given.
@@ -158,6 +166,16 @@ func encode(c connection.Connection) ([]byte, error) {
 	}
 	text[len(text)-1] = ','
 	return append(text, c.Beyond.Reveal()[1:]...), nil
+}
+
+// marshal leaves <, > and & as they are. Nobody puts a record into a page, and six bytes
+// for each would have a token that fits be too large.
+func marshal(v any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // known are the names of sealed's fields.
@@ -181,7 +199,7 @@ func beyond(plain []byte) string {
 	if len(fields) == 0 {
 		return ""
 	}
-	text, _ := json.Marshal(fields) // it has just been JSON
+	text, _ := marshal(fields) // it has just been JSON
 	return string(text)
 }
 

@@ -128,6 +128,34 @@ func TestAConnectionThatCannotBeWrittenIsRefusedAndTheOneThatIsThereStays(t *tes
 	}
 }
 
+func TestAGreatTokenIsKeptAndAGreaterOneIsRefused(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oneKey))
+	great := strings.Repeat("<", vault.MaxToken)
+	c := full()
+	c.AccessToken, c.RefreshToken, c.Beyond = secret.New(great), secret.New(great), secret.New(`{"later":"`+great+`"}`)
+	saved, err := v.Save(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.Get(t.Context(), nameOf(alice))
+	if err != nil || len(d.Plain) > 3*vault.MaxToken+2000 {
+		t.Errorf("the record has %d bytes: %v", len(d.Plain), err)
+	}
+	if got, err := v.Load(t.Context(), alice); err != nil || got.AccessToken.Reveal() != great || !got.Beyond.Equal(c.Beyond) {
+		t.Errorf("it comes back as another: %v", err)
+	}
+	for name, change := range map[string]func(*connection.Connection){
+		"access token":  func(c *connection.Connection) { c.AccessToken = secret.New(great + "<") },
+		"refresh token": func(c *connection.Connection) { c.RefreshToken = secret.New(great + "<") },
+	} {
+		c := saved
+		change(&c)
+		if _, err := v.Save(t.Context(), c); !errors.Is(err, vault.ErrUnfit) || strings.Contains(err.Error(), "<") {
+			t.Errorf("a greater %s: %v", name, err)
+		}
+	}
+}
+
 func TestOfTwoWhoSaveTheSameVersionOneWins(t *testing.T) {
 	v := vault.New(memstore.New(nil), ring(t, oneKey))
 	first, err := v.Save(t.Context(), full())
