@@ -112,6 +112,10 @@ func (a *archiveReader) read() error {
 		if l.End {
 			return errors.Join(a.flush(), a.check(l.end))
 		}
+		// What no store takes is found here, and not when half of the file is written.
+		if err := l.unpacked().Check(); err != nil {
+			return fmt.Errorf("line %d cannot be stored: %w", number, err)
+		}
 		if err := a.add(l.Record); err != nil {
 			return err
 		}
