@@ -176,6 +176,7 @@ func (s *Store) keysOf(ctx context.Context, c redis.UniversalClient, term, after
 // Sweep implements store.Store. Redis forgets records by itself; this looks at up to
 // limit entries of the index that may be left over.
 func (s *Store) Sweep(ctx context.Context, limit int) (int, error) {
+	s.scan.forgetOld()
 	return do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int, error) {
 		if limit <= 0 {
 			return 0, nil

@@ -20,6 +20,7 @@ import (
 // them would go to one node. So an operator's command, which is the only one to ask,
 // walks through the server's keys instead (SCAN, which holds nobody up), and sorts
 // what it found: some 100 bytes of memory each, for as long as the command is at it.
+// Where it was cut off, Sweep forgets them.
 
 // scanAge is how long the keys that were found are good for the next pages.
 const scanAge = time.Minute
@@ -61,6 +62,17 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) (page []store
 		s.scan.keys, s.scan.at = nil, time.Time{}
 	}
 	return page, nil
+}
+
+// forgetOld lets go of the keys of a scan that nobody has ended. Where one is at work,
+// they are in use.
+func (l *listing) forgetOld() {
+	if l.mu.TryLock() {
+		if time.Since(l.at) > scanAge {
+			l.keys = nil
+		}
+		l.mu.Unlock()
+	}
 }
 
 // readInto appends the records that are there, up to one that cannot be read.
