@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 func TestGrantsComeInSoThatNobodyHasToConnectAgain(t *testing.T) {
@@ -43,6 +47,42 @@ func TestGrantsComeInSoThatNobodyHasToConnectAgain(t *testing.T) {
 	s.fails(t, `there is no toolkit "nosuch"`, "connections", "import", "--toolkit", "nosuch", file)
 	s.fails(t, "--toolkit", "connections", "import", file)
 	s.fails(t, "--format xml is not known", "connections", "import", "--toolkit", "acme", "--format", "xml", file)
+}
+
+func TestALineThatCannotBeKeptIsInNobodyElsesWay(t *testing.T) {
+	w, s := stopped(t)
+	alice := w.connectionOf(t, aliceAtAcme())
+	w.inStore(t, func(st store.Store, ring *seal.Ring) {
+		name := vault.Name("connection", "default", "carol", "acme", "")
+		if err := st.Put(t.Context(), store.Record{Key: name, Version: 1, Value: ring.Seal(nil, name)}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	file := writeFile(t, filepath.Join(w.dir, "grants.jsonl"), strings.Join([]string{
+		grantLine("ada", alice),
+		`{"user":"greatscopes","access_token":"x","scopes":"` + strings.Repeat("a ", 300_000) + `"}`,
+		`{"user":"greattoken","access_token":"` + strings.Repeat("<", 100_000) + `"}`,
+		`{"user":"greatline","access_token":"` + strings.Repeat("<", 3<<20) + `"}`,
+		grantLine("carol", alice),
+		grantLine("zoe", alice),
+	}, "\n"))
+	out, err := s.command(t, "connections", "import", "--toolkit", "acme", file)
+	for _, want := range []string{
+		"2 connections taken in", "Error: 4 grants not taken in",
+		"line 2: ", "line 3: a token has more than 32768 bytes", "line 4: it has more than a megabyte", "line 5: ",
+	} {
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("%v, want %q\n%s", err, want, out)
+		}
+	}
+	out, _ = s.command(t, "connections", "import", "--toolkit", "acme", "--force", file)
+	if !strings.Contains(out, "3 replaced") || strings.Contains(out, "line 5: ") {
+		t.Errorf("what is malformed is not replaced with --force:\n%s", out)
+	}
+	w.load(w.caddyfile("", "", ""))
+	for _, user := range []string{"ada", "carol", "zoe"} {
+		w.wantCall(t, user, ok, "")
+	}
 }
 
 func TestGrantsComeFromNango(t *testing.T) {

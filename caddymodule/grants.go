@@ -11,6 +11,7 @@ import (
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
+	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -64,6 +65,10 @@ func importGrants(ctx context.Context, p *workplace, in grantsIn) ([]grantOut, e
 			continue
 		}
 		outcome, conn, err := b.Bring(ctx, g)
+		if vault.OfOneRecord(err) {
+			out = append(out, grantOut{Number: line.Number, Error: err.Error()})
+			continue
+		}
 		if err != nil {
 			// The store's or the log's: it goes for all lines that follow.
 			return nil, fmt.Errorf("at %d: %w", line.Number, err)

@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -37,82 +35,6 @@ func storeCommand() caddycmd.Command {
 		Name: "store", Usage: "export|import|copy", Short: "Moves connections between stores", Long: storeLong,
 		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(exportCommand(), importCommand(), copyCommand()) },
 	}
-}
-
-func exportCommand() *cobra.Command {
-	cmd := officeCommand("export FILE", "Writes all records to a file, sealed as they are", `
-Writes all of the store's records to a file, sealed as they are, with their number and
-a digest at its end. It is no snapshot: what is written meanwhile may be in it or not.
-An export that was cut off leaves FILE.part behind, and goes on there.`, false, runExport)
-	cmd.Args = cobra.ExactArgs(1)
-	cmd.Flags().Bool("force", false, "Replace the file if it is there")
-	return cmd
-}
-
-func runExport(cmd *cobra.Command, o *office, args []string) error {
-	path := args[0]
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) && !(caddycmd.Flags{FlagSet: cmd.Flags()}).Bool("force") {
-		return fmt.Errorf("%s is there already: another name, please, or --force", path)
-	}
-	part, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	defer part.Close()
-	if err := part.Chmod(0o600); err != nil {
-		return err
-	}
-	w, after, err := o.beginArchive(cmd, part)
-	if err != nil {
-		return err
-	}
-	err = walk(o, "store/take", plainStep, newProgress(cmd.ErrOrStderr(), "records written"), after, func(t custody.Taken) (custody.Place, error) {
-		for _, name := range t.Unreadable {
-			fmt.Fprintf(cmd.ErrOrStderr(), "the store cannot read the record %s, so it is not in the file\n", name)
-		}
-		return t.Place, w.Add(t.Records)
-	})
-	if err != nil {
-		return err
-	}
-	n, digest, err := w.End()
-	if err := errors.Join(err, part.Sync(), part.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(part.Name(), path); err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s in %s, %s\n", count(n, "record"), path, digest)
-	return nil
-}
-
-// beginArchive goes on where an earlier export was cut off, or begins anew.
-func (o *office) beginArchive(cmd *cobra.Command, part *os.File) (w *custody.ArchiveWriter, after []byte, err error) {
-	sum, keys := custody.NewDigest(), map[string]int{}
-	a, err := custody.ReadArchive(part, true, func(records []custody.Record) error {
-		for _, r := range records {
-			sum.Add(r)
-			if id := r.SealedBy(); id != "" {
-				keys[id]++
-			}
-		}
-		return nil
-	})
-	if err == nil && !a.Whole {
-		fmt.Fprintf(cmd.ErrOrStderr(), "going on after %s in %s\n", count(a.Count, "record"), part.Name())
-		_, err = part.Seek(a.Length, io.SeekStart)
-		return custody.ResumeArchive(part, sum, keys), a.Last, errors.Join(part.Truncate(a.Length), err)
-	}
-	var is aboutAnswer
-	if err := o.ask("about", struct{}{}, &is); err != nil {
-		return nil, nil, err
-	}
-	_, err = part.Seek(0, io.SeekStart)
-	if err := errors.Join(part.Truncate(0), err); err != nil {
-		return nil, nil, err
-	}
-	w, err = custody.NewArchive(part, time.Now(), is.Keys)
-	return w, nil, err
 }
 
 func importCommand() *cobra.Command {
@@ -260,10 +182,9 @@ func runCopy(cmd *cobra.Command, o *office, _ []string) error {
 		return err
 	}
 	var sum custody.Given
+	var left []string
 	err = walk(o, "store/take", plainStep, newProgress(cmd.ErrOrStderr(), "records copied"), nil, func(t custody.Taken) (custody.Place, error) {
-		for _, name := range t.Unreadable {
-			fmt.Fprintf(cmd.ErrOrStderr(), "the store cannot read the record %s, so it is not copied\n", name)
-		}
+		left = append(left, t.Unreadable...)
 		var done custody.Given
 		err := to.ask("store/give", delivery{t.Records, flags.Bool("force")}, &done)
 		sum.Add(done)
@@ -291,7 +212,7 @@ func runCopy(cmd *cobra.Command, o *office, _ []string) error {
 	if len(keys) > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "The gateway that uses it needs the keys %s.%s\n", strings.Join(sortedKeys(keys), ", "), o.keyHint(to))
 	}
-	return nil
+	return leftOut(cmd, left)
 }
 
 // sharesKeys makes sure that what is copied can be opened there.

@@ -53,26 +53,6 @@ func TestConnectionsMoveToAnotherStoreInAFile(t *testing.T) {
 	o.wantCall(t, "alice", ok, "")
 }
 
-func TestAnExportGoesOnWhereItWasCutOff(t *testing.T) {
-	w, s := stopped(t)
-	file := filepath.Join(w.dir, "all.jsonl")
-	whole := s.succeeds(t, "sha256:", "store", "export", file)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []int{0, 10, len(text) / 2, len(text) - 10} {
-		if err := os.Remove(file); err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, file+".part", string(text[:size]))
-		out := s.succeeds(t, "sha256:", "store", "export", file)
-		if out[strings.Index(out, "sha256:"):] != whole[strings.Index(whole, "sha256:"):] {
-			t.Errorf("after %d bytes:\n%s\nand not\n%s", size, out, whole)
-		}
-	}
-}
-
 func TestConnectionsAreCopiedToAnotherStore(t *testing.T) {
 	w := newWorld(t)
 	s := serve(t, w, "ACME_CLIENT_SECRET="+clientSecret)

@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	// maxSecret bounds one field, in bytes. Servers take no longer headers.
-	maxSecret = 8 << 10
+	// maxSecret bounds one field, in bytes. No key is as long, and all fields together
+	// have to fit into a record.
+	maxSecret = 4 << 10
 	// maxForm bounds a form: each byte of a field may be written as three.
 	maxForm = 3*maxSecret*toolkit.MaxFields + 8<<10
 )

@@ -118,9 +118,9 @@ func TestKeysOfEveryKindAreCheckedAndKeptAsTheyAreUsed(t *testing.T) {
 		grantee string
 	}{
 		"two headers": {fields(toolkit.FieldDefinition{Name: "api_key", Header: "DD-API-KEY"}, toolkit.FieldDefinition{Name: "application_key", Header: "DD-APPLICATION-KEY"}),
-			[]string{"key.api_key", "a-1 ", "key.application_key", "b<2"}, `{"api_key":"a-1","application_key":"b\u003c2"}`, http.Header{"Dd-Api-Key": {"a-1"}, "Dd-Application-Key": {"b<2"}}, "", "api_key:api_key,application_key"},
+			[]string{"key.api_key", "a-1 ", "key.application_key", "b<2"}, `{"api_key":"a-1","application_key":"b<2"}`, http.Header{"Dd-Api-Key": {"a-1"}, "Dd-Application-Key": {"b<2"}}, "", "api_key:api_key,application_key"},
 		"two parameters, one called token": {fields(toolkit.FieldDefinition{Name: "key", Query: "key"}, toolkit.FieldDefinition{Name: "token", Query: "token"}),
-			[]string{"key.key", "a&1", "key.token", "b"}, `{"key":"a\u00261","token":"b"}`, http.Header{}, "key=a%261&token=b", "api_key:key,token"},
+			[]string{"key.key", "a&1", "key.token", "b"}, `{"key":"a&1","token":"b"}`, http.Header{}, "key=a%261&token=b", "api_key:key,token"},
 		"basic": {toolkit.AuthDefinition{Kind: toolkit.Basic}, []string{"key.username", "ada", "key.password", "pä ss:wörd"}, "ada:pä ss:wörd",
 			http.Header{"Authorization": {"Basic YWRhOnDDpCBzczp3w7ZyZA=="}}, "", "basic"},
 		"basic without a password": {toolkit.AuthDefinition{Kind: toolkit.Basic, Fields: []toolkit.FieldDefinition{{Name: "username"}}}, []string{"key.username", "sk"}, "sk:",

@@ -6,6 +6,7 @@ package credential
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
@@ -45,8 +46,11 @@ func Pack(auth toolkit.Auth, entered map[string]string) secret.String {
 	case len(auth.Fields) == 1:
 		return secret.New(entered[auth.Fields[0].Name])
 	}
-	text, _ := json.Marshal(entered) // texts only: cannot fail
-	return secret.New(string(text))
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is in no page, and would take six times the room
+	_ = e.Encode(entered)  // texts only: cannot fail
+	return secret.New(strings.TrimSuffix(text.String(), "\n"))
 }
 
 // several is the reverse of Pack for a key of several fields. One that is not there is

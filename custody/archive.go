@@ -27,8 +27,9 @@ const (
 type Header struct {
 	Kind    string    `json:"kind"`
 	Version int       `json:"version"`
-	Made    time.Time `json:"made"`
-	Keys    []string  `json:"keys"` // the ids of the ring at that time
+	Store   string    `json:"store,omitempty"` // tells stores apart, and says nothing about them
+	Made    time.Time `json:"made"`            // when it was begun
+	Keys    []string  `json:"keys"`            // the ids of the ring at that time
 }
 
 type end struct {
@@ -111,6 +112,10 @@ func (a *archiveReader) read() error {
 		if l.End {
 			return errors.Join(a.flush(), a.check(l.end))
 		}
+		// What no store takes is found here, and not when half of the file is written.
+		if err := l.unpacked().Check(); err != nil {
+			return fmt.Errorf("line %d cannot be stored: %w", number, err)
+		}
 		if err := a.add(l.Record); err != nil {
 			return err
 		}
@@ -180,14 +185,14 @@ type ArchiveWriter struct {
 	keys   map[string]int
 }
 
-// NewArchive begins an archive.
-func NewArchive(out io.Writer, made time.Time, keys []string) (*ArchiveWriter, error) {
+// NewArchive begins an archive of a store.
+func NewArchive(out io.Writer, store string, made time.Time, keys []string) (*ArchiveWriter, error) {
 	w := &ArchiveWriter{out: bufio.NewWriter(out), digest: NewDigest(), keys: map[string]int{}}
-	return w, w.write(Header{archiveKind, archiveVersion, made.UTC().Truncate(time.Second), slices.Clone(keys)})
+	return w, w.write(Header{archiveKind, archiveVersion, store, made.UTC().Truncate(time.Second), slices.Clone(keys)})
 }
 
 // ResumeArchive goes on at the end of what was read so far; digest is that of what
-// was read.
+// was read. Whether that is still what the store has, the caller has to know.
 func ResumeArchive(out io.Writer, digest *Digest, keys map[string]int) *ArchiveWriter {
 	return &ArchiveWriter{bufio.NewWriter(out), digest, keys}
 }

@@ -22,7 +22,7 @@ import (
 func exported(t testing.TB, s store.Store) ([]byte, string) {
 	t.Helper()
 	var file bytes.Buffer
-	w, err := custody.NewArchive(&file, time.Unix(0, 0), []string{"id"})
+	w, err := custody.NewArchive(&file, "store", time.Unix(0, 0), []string{"id"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +168,48 @@ func TestAFileThatWasCutOrChangedIsNoticed(t *testing.T) {
 	}
 	if err := read(bytes.Replace(file, []byte(`"version":1`), []byte(`"version":2`), 1)); err == nil || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAFileWithARecordThatNoStoreTakesIsRefusedBeforeAnythingIsWritten(t *testing.T) {
+	long := bytes.Repeat([]byte("k"), store.MaxKey+1)
+	for name, bad := range map[string]custody.Record{
+		"a key":                {Key: long, Value: []byte("v")},
+		"a value":              {Key: []byte("k"), Value: make([]byte, store.MaxValue+1)},
+		"a term":               {Key: []byte("k"), Index: [][]byte{[]byte("t"), long}},
+		"a term that is empty": {Key: []byte("k"), Index: [][]byte{{}}},
+	} {
+		var file bytes.Buffer
+		w, err := custody.NewArchive(&file, "store", time.Unix(0, 0), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Add([]custody.Record{{Key: []byte("a"), Value: []byte("v")}, bad}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := w.End(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := custody.ReadArchive(&file, false, nil); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "line 3") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnArchivesCanaryStaysWhereItIs(t *testing.T) {
+	s := filled(t, 1, ring(t, oldKey))
+	mine := get(t, s, vault.Canary)
+	records := []custody.Record{{Key: []byte(vault.Canary), Value: []byte("another store's")}}
+	for _, force := range []bool{false, true} {
+		if sum, err := desk(t, s, nil).Give(t.Context(), records, force); err != nil || sum.Created+sum.Replaced+len(sum.Conflicts) != 0 {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	}
+	if sum, err := desk(t, s, nil).Compare(t.Context(), records); err != nil || len(sum.Conflicts)+len(sum.Absent) != 0 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if now := get(t, s, vault.Canary); !bytes.Equal(now.Value, mine.Value) {
+		t.Error("it was replaced")
 	}
 }
 

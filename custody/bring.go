@@ -12,6 +12,7 @@ import (
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -48,7 +49,8 @@ var ErrOtherToolkit = errors.New("for another toolkit")
 
 // Bring saves a grant as the user's connection, with the client and the hosts of the
 // configured toolkit. A connection that is there is kept, unless its access has ended:
-// then there is nothing to lose.
+// then there is nothing to lose. A record in its place that opens, and is no connection,
+// is replaced with Force alone: what it was, only the operator can know.
 func (b *Bringer) Bring(ctx context.Context, g Grant) (Brought, connection.Connection, error) {
 	key := connection.Key{Tenant: g.Tenant, User: g.User, Toolkit: b.Toolkit.ID}
 	if key.Tenant == "" {
@@ -60,6 +62,9 @@ func (b *Bringer) Bring(ctx context.Context, g Grant) (Brought, connection.Conne
 	for range tries {
 		before, err := b.Vault.Load(ctx, key)
 		there := err == nil
+		if b.Force && errors.Is(err, vault.ErrMalformed) {
+			there, err = true, nil
+		}
 		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
 			return "", connection.Connection{}, err
 		}

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 // Grant is what a user granted somewhere else, so that nobody has to connect again.
@@ -54,6 +56,9 @@ type grantLine struct {
 // ParseGrant reads one JSON object. Its errors quote nothing of it: whatever stands in
 // the wrong place may be a token.
 func ParseGrant(format Format, text []byte) (Grant, error) {
+	if len(text) == 0 {
+		return Grant{}, ErrTooLong // see Split
+	}
 	var g Grant
 	var err error
 	switch format {
@@ -97,11 +102,17 @@ func strictly(text []byte, to any) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%s has the wrong type", wrong.Field)
 	}
-	if _, unknown, ok := strings.Cut(err.Error(), "json: unknown field "); ok && len(unknown) < 40 {
-		return fmt.Errorf("the field %s is not known", unknown)
+	if _, unknown, ok := strings.Cut(err.Error(), "json: unknown field "); ok {
+		if fieldName.MatchString(unknown) {
+			return fmt.Errorf("the field %s is not known", unknown)
+		}
+		return errors.New("a field is not known whose name does not look like one")
 	}
 	return errors.New("not a JSON object")
 }
+
+// fieldName is what a misspelled field looks like, and what a token in its place does not.
+var fieldName = regexp.MustCompile(`^"[a-z_]{1,24}"$`)
 
 // check looks at what every grant needs.
 func (g Grant) check() error {
@@ -114,6 +125,8 @@ func (g Grant) check() error {
 		return errors.New("tenant cannot be a tenant's name: letters, digits and . _ -")
 	case g.AccessToken.IsZero() && g.RefreshToken.IsZero():
 		return errors.New("neither access_token nor refresh_token")
+	case len(g.AccessToken.Reveal()) > vault.MaxToken || len(g.RefreshToken.Reveal()) > vault.MaxToken:
+		return fmt.Errorf("a token has more than %d bytes", vault.MaxToken)
 	case !printable(g.AccessToken.Reveal()) || !printable(g.RefreshToken.Reveal()):
 		return errors.New("a token has characters that no header can carry")
 	case len(g.Account) > 320:
@@ -138,7 +151,11 @@ func parseTime(text json.RawMessage, to *time.Time) error {
 	}
 	var at time.Time
 	if json.Unmarshal(text, &at) == nil {
-		*to = at.UTC()
+		// What is in the year 9999 here may be in the year 10000 in UTC, which cannot
+		// be written down any more.
+		if *to = at.UTC(); to.Year() < 1 || to.Year() > 9999 {
+			return errors.New("expires_at is in no year from 1 to 9999")
+		}
 		return nil
 	}
 	var number float64

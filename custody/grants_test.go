@@ -68,21 +68,28 @@ func shown(g custody.Grant) string {
 
 func TestABadGrantIsNamedAndNotQuoted(t *testing.T) {
 	for text, want := range map[string]string{
-		`hunter2`:                                                  "not a JSON object",
-		`{"user":"ada","access_token":"hunter2"`:                   "not a JSON object",
-		`["hunter2"]`:                                              "wrong type",
-		`{"user":"ada","acces_token":"hunter2"}`:                   `the field "acces_token" is not known`,
-		`{"access_token":"hunter2"}`:                               "user is missing",
-		`{"user":"hunter2 x","access_token":"hunter2"}`:            "user cannot be",
-		`{"user":"ada","tenant":"a/b","access_token":"x"}`:         "tenant cannot be",
-		`{"user":"ada","refresh_token":""}`:                        "neither access_token nor refresh_token",
-		`{"user":"ada","access_token":"hunter2\\nX: y"}`:           "no header can carry",
-		`{"user":"ada","access_token":["hunter2"]}`:                "access_token has the wrong type",
-		`{"user":"ada","access_token":"x","expires_at":"hunter2"}`: "expires_at is neither",
-		`{"user":"ada","access_token":"x","expires_at":12}`:        "expires_at is neither",
-		`{"user":"ada","access_token":"x","scopes":{"hunter2":1}}`: "scopes is neither",
-		`{"user":"ada","access_token":"x"} {"user":"hunter2"}`:     "more than one",
-		`{"` + strings.Repeat("hunter2", 10) + `":1}`:              "not a JSON object",
+		`hunter2`:                                                                                    "not a JSON object",
+		`{"user":"ada","access_token":"hunter2"`:                                                     "not a JSON object",
+		`["hunter2"]`:                                                                                "wrong type",
+		`{"user":"ada","acces_token":"hunter2"}`:                                                     `the field "acces_token" is not known`,
+		`{"access_token":"hunter2"}`:                                                                 "user is missing",
+		`{"user":"hunter2 x","access_token":"hunter2"}`:                                              "user cannot be",
+		`{"user":"ada","tenant":"a/b","access_token":"x"}`:                                           "tenant cannot be",
+		`{"user":"ada","refresh_token":""}`:                                                          "neither access_token nor refresh_token",
+		`{"user":"ada","access_token":"hunter2\\nX: y"}`:                                             "no header can carry",
+		`{"user":"ada","access_token":["hunter2"]}`:                                                  "access_token has the wrong type",
+		`{"user":"ada","access_token":"x","expires_at":"hunter2"}`:                                   "expires_at is neither",
+		`{"user":"ada","access_token":"x","expires_at":12}`:                                          "expires_at is neither",
+		`{"user":"ada","access_token":"x","expires_at":"9999-12-31T23:59:59-01:00"}`:                 "expires_at is in no year from 1 to 9999",
+		`{"user":"ada","access_token":"x","expires_at":"0001-01-01T00:00:00+01:00"}`:                 "expires_at is in no year from 1 to 9999",
+		`{"user":"ada","access_token":"x","scopes":{"hunter2":1}}`:                                   "scopes is neither",
+		`{"user":"ada","access_token":"x"} {"user":"hunter2"}`:                                       "more than one",
+		`{"user":"ada","access_token":"` + strings.Repeat("x", vault.MaxToken+1) + `"}`:              "a token has more than 65536 bytes",
+		`{"user":"ada","refresh_token":"` + strings.Repeat("x", vault.MaxToken+1) + `"}`:             "a token has more than 65536 bytes",
+		`{"user":"ada","hunter2-is-my-token":"refresh_token"}`:                                       "whose name does not look like one",
+		`{"user":"ada","hunter2":1}`:                                                                 "whose name does not look like one",
+		`{"user":"ada","hunter_hunter_hunter_hunter":"a field of the letters of one, and too long"}`: "whose name does not look like one",
+		`{"` + strings.Repeat("hunter2", 10) + `":1}`:                                                "whose name does not look like one",
 	} {
 		_, err := custody.ParseGrant(custody.JSONLines, []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
@@ -133,9 +140,23 @@ func TestFilesAreSplitIntoGrants(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	long := strings.NewReader(`{"user":"` + strings.Repeat("x", 2<<20))
-	if err := custody.Split(custody.JSONLines, long, func(custody.Numbered) error { return nil }); !errors.Is(err, custody.ErrTooLong) {
-		t.Errorf("%v", err)
+	long := `{"user":"` + strings.Repeat("x", 3<<20) + `"}`
+	for name, text := range map[string]string{
+		"lines": "{\"a\":1}\n" + long + "\n{\"a\":3}", "the last line": "{\"a\":1}\n" + long + "\n", "the last line, cut": "{\"a\":1}\n" + long, "a list": `[{"a":1},` + long + `,{"a":3}]`,
+	} {
+		var got []string
+		err := custody.Split(custody.JSONLines, strings.NewReader(text), func(n custody.Numbered) error {
+			if n.Number != 2 {
+				got = append(got, string(n.Text))
+			} else if _, err := custody.ParseGrant(custody.JSONLines, n.Text); !errors.Is(err, custody.ErrTooLong) {
+				t.Errorf("%s: %v", name, err)
+			}
+			return nil
+		})
+		want := []string{`{"a":1}`, `{"a":3}`}[:1+strings.Count(text, "3}")]
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: the others are %q, %v", name, got, err)
+		}
 	}
 }
 
@@ -183,6 +204,23 @@ func TestAConnectionThatIsThereIsKept(t *testing.T) {
 	b.DryRun = false
 	if outcome, c, err := b.Bring(t.Context(), g); outcome != custody.Replaced || err != nil || c.ID != "conn_ada" {
 		t.Errorf("%s, %v, %s", outcome, err, c.ID)
+	}
+	wantToken(t, v, "ada", "imported")
+}
+
+func TestAMalformedRecordIsReplacedByAForcedImportAndByNoOther(t *testing.T) {
+	s := memstore.New(nil)
+	v := vault.New(s, ring(t, oldKey))
+	malformed(t, s, "ada")
+	b := bringer(v)
+	b.Tenant = "acme"
+	g := custody.Grant{User: "ada", AccessToken: secret.New("imported")}
+	if outcome, _, err := b.Bring(t.Context(), g); !errors.Is(err, vault.ErrMalformed) {
+		t.Errorf("without force: %s, %v", outcome, err)
+	}
+	b.Force = true
+	if outcome, c, err := b.Bring(t.Context(), g); outcome != custody.Replaced || err != nil || c.ID == "" || c.Version != 2 {
+		t.Errorf("%s, %+v, %v", outcome, c, err)
 	}
 	wantToken(t, v, "ada", "imported")
 }

@@ -73,6 +73,15 @@ func save(t testing.TB, v *vault.Vault, user string) {
 	}
 }
 
+// malformed is a record in the place of a user's connection that opens, and is empty.
+func malformed(t testing.TB, s store.Store, user string) {
+	t.Helper()
+	r := store.Record{Key: nameOf(user), Version: 1, Value: ring(t, oldKey).Seal(nil, nameOf(user))}
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func wantToken(t testing.TB, v *vault.Vault, user, token string) {
 	t.Helper()
 	c, err := v.Load(t.Context(), of(user))

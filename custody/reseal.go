@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 // Resealed is what became of records that other keys than the primary had sealed.
@@ -75,7 +76,11 @@ func (d *Desk) resealOne(ctx context.Context, r store.Record, done *Resealed) er
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
-		if r, err = d.store.Get(ctx, r.Key); errors.Is(err, store.ErrNotFound) {
+		key := r.Key
+		if r, err = d.store.Get(ctx, key); errors.Is(err, store.ErrNotFound) {
+			return nil
+		} else if vault.OfOneRecord(err) {
+			done.Broken = append(done.Broken, key)
 			return nil
 		} else if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
 	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/memstore"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -244,7 +245,8 @@ func TestDamagedRecordsAreSetAsideAndNoOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if sum := abandon(t, desk(t, s, ring(t, oldKey)), custody.Damaged); sum.Moved != 3 {
+	malformed(t, s, "empty")
+	if sum := abandon(t, desk(t, s, ring(t, oldKey)), custody.Damaged); sum.Moved != 4 {
 		t.Errorf("%+v", sum)
 	}
 	v := vault.New(s, ring(t, oldKey))
@@ -254,7 +256,22 @@ func TestDamagedRecordsAreSetAsideAndNoOthers(t *testing.T) {
 			t.Errorf("user%03d: %v", i, err)
 		}
 	}
+	if _, err := v.Load(t.Context(), of("empty")); !errors.Is(err, connection.ErrNotConnected) {
+		t.Errorf("what opens and is empty: %v", err)
+	}
 	wantToken(t, v, "user005", "token of user005")
+}
+
+// A gateway whose canary has gone takes its store for one that has lost everything.
+func TestAStoreWhoseCanaryWasSetAsideHasAnotherOneAtOnce(t *testing.T) {
+	for writes := range 4 { // of which the first two are the canary's way aside
+		s := filled(t, 1, ring(t, oldKey))
+		_, _ = desk(t, &failing{s, writes}, ring(t, newKey)).Abandon(t.Context(), ring(t, oldKey).PrimaryID(), custody.Step{Limit: 1})
+		abandon(t, desk(t, s, ring(t, newKey)), ring(t, oldKey).PrimaryID())
+		if id, err := seal.SealedBy(get(t, s, vault.Canary).Value); err != nil || id != ring(t, newKey).PrimaryID() {
+			t.Errorf("cut off after %d writes: it is sealed by %s, %v", writes, id, err)
+		}
+	}
 }
 
 func TestAKeyThatIsThereIsNotAbandoned(t *testing.T) {
@@ -314,10 +331,35 @@ func TestADamagedRecordDoesNotEndTheWork(t *testing.T) {
 	}
 }
 
+func TestADamagedRecordInTheOtherStoreDoesNotEndACopy(t *testing.T) {
+	from, to := filled(t, 4, ring(t, oldKey)), &unreadable{memstore.New(nil), nameOf("user002")}
+	taken, err := desk(t, from, nil).Take(t.Context(), custody.Step{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, force := range []bool{false, true} {
+		sum, err := desk(t, to, nil).Give(t.Context(), taken.Records, force)
+		if err != nil || sum.Created+sum.Same != len(taken.Records)-1 || !slices.Equal(sum.Conflicts, []string{nameOf("user002")}) {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	}
+	sum, err := desk(t, to, nil).Compare(t.Context(), taken.Records)
+	if err != nil || sum.Same != len(taken.Records)-1 || !slices.Equal(sum.Conflicts, []string{nameOf("user002")}) {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
 // unreadable is a store of which one record cannot be read.
 type unreadable struct {
 	*memstore.Store
 	key string
+}
+
+func (u *unreadable) Get(ctx context.Context, key string) (store.Record, error) {
+	if key == u.key {
+		return store.Record{}, fmt.Errorf("%w: %w", store.ErrUnavailable, store.ErrDamaged)
+	}
+	return u.Store.Get(ctx, key)
 }
 
 func (u *unreadable) Scan(ctx context.Context, after string, limit int) ([]store.Record, error) {

@@ -14,18 +14,21 @@ import (
 
 // Numbered is one grant as it stands in a file.
 type Numbered struct {
-	Number int // of its line or, in a list, of its element
-	Text   []byte
+	Number int    // of its line or, in a list, of its element
+	Text   []byte // empty where it is longer than any grant
 }
 
-// ErrTooLong: no grant has so long a line.
-var ErrTooLong = errors.New("a line of more than a megabyte")
+// maxGrant is how long one may be.
+const maxGrant = 1 << 20
+
+// ErrTooLong: no grant is so long.
+var ErrTooLong = errors.New("it has more than a megabyte")
 
 // Split gives the grants of a file one after the other: a JSON object on each line, or
 // one JSON list of them. What comes from another program's API may also be objects
 // over several lines each.
 func Split(format Format, r io.Reader, visit func(Numbered) error) error {
-	in := bufio.NewReaderSize(r, 1<<20)
+	in := bufio.NewReaderSize(r, maxGrant)
 	first, err := peekText(in)
 	if err != nil {
 		return err
@@ -42,13 +45,17 @@ func Split(format Format, r io.Reader, visit func(Numbered) error) error {
 func splitLines(in *bufio.Reader, visit func(Numbered) error) error {
 	for number := 1; ; number++ {
 		text, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("line %d: %w", number, ErrTooLong)
+		tooLong := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = in.ReadSlice('\n')
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		if text := bytes.TrimSpace(text); len(text) > 0 {
+		if tooLong {
+			text = nil
+		}
+		if text := bytes.TrimSpace(text); tooLong || len(text) > 0 {
 			if visitErr := visit(Numbered{number, bytes.Clone(text)}); visitErr != nil {
 				return visitErr
 			}
@@ -98,6 +105,9 @@ func splitObjects(d *json.Decoder, visit func(Numbered) error) error {
 		var text json.RawMessage
 		if d.Decode(&text) != nil {
 			return fmt.Errorf("the file is no JSON from its connection %d on", number)
+		}
+		if len(text) > maxGrant {
+			text = nil
 		}
 		if err := visit(Numbered{number, text}); err != nil {
 			return err

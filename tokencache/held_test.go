@@ -226,7 +226,7 @@ func TestWhatTheStoreRefusesIsTriedLessAndLessOften(t *testing.T) {
 		start := time.Now()
 		var tried []time.Duration
 		w.store.breaks(func(op, _ string) error {
-			if op == "put" {
+			if op == "get" { // before each attempt
 				tried = append(tried, time.Since(start))
 			}
 			return nil

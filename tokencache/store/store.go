@@ -128,7 +128,8 @@ type Store interface {
 	// List returns up to limit records that carry the index term, in byte order
 	// of their keys, beginning after the key `after` ("" for the start; it need
 	// not exist). It is not a snapshot. Fewer than limit records means that
-	// there are no more.
+	// there are no more. A record that cannot be read is left out, so that it
+	// stands in nobody else's way; Get names it.
 	List(ctx context.Context, term, after string, limit int) ([]Record, error)
 
 	// Lease takes the named lease for at most ttl, or returns ErrHeld at once.

@@ -4,6 +4,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,15 @@ import (
 )
 
 // Load reads a connection. Only a record that is truly absent gives
-// connection.ErrNotConnected.
+// connection.ErrNotConnected, and none of a store that has lost them all: see ErrLost.
+// With ErrMalformed come the connection's key and version: nothing can be read there,
+// so whoever has a new grant may Save it in its place.
 func (v *Vault) Load(ctx context.Context, key connection.Key) (connection.Connection, error) {
 	d, err := v.Get(ctx, connectionName(key))
 	if errors.Is(err, store.ErrNotFound) {
-		return connection.Connection{}, connection.ErrNotConnected
+		if err = v.absent(ctx); errors.Is(err, connection.ErrNotConnected) {
+			return connection.Connection{}, err
+		}
 	}
 	if err != nil {
 		return connection.Connection{}, fmt.Errorf("loading the %s connection: %w", key.Toolkit, err)
@@ -34,12 +39,16 @@ func (v *Vault) Load(ctx context.Context, key connection.Key) (connection.Connec
 
 // Save writes c if it still stands at c.Version in the store (0: not there), and
 // returns it with its new version. Otherwise the error wraps store.ErrConflict.
+// Where it wraps ErrUnfit, no store would keep it, now or later.
 func (v *Vault) Save(ctx context.Context, c connection.Connection) (connection.Connection, error) {
 	c.Version++
-	err := v.Put(ctx, Document{
-		Name: connectionName(c.Key), Plain: encode(c), Version: c.Version,
-		Index: []string{Name("user", c.Tenant, c.User), Name("toolkit", c.Toolkit)},
-	})
+	plain, err := encode(c)
+	if err == nil {
+		err = v.Put(ctx, Document{
+			Name: connectionName(c.Key), Plain: plain, Version: c.Version,
+			Index: []string{Name("user", c.Tenant, c.User), Name("toolkit", c.Toolkit)},
+		})
+	}
 	if err != nil {
 		return connection.Connection{}, fmt.Errorf("saving the %s connection: %w", c.Toolkit, err)
 	}
@@ -112,8 +121,27 @@ func (e *FormatError) Error() string {
 // ErrMalformed is a record that opens, and is no connection.
 var ErrMalformed = errors.New("the record opens, and is not what belongs in it")
 
-// encode is, with decode, the only place that reveals tokens in order to keep them.
-func encode(c connection.Connection) []byte {
+// Malformed reports whether what a record of that name holds is malformed: it should be
+// a connection, and is none.
+func Malformed(name string, plain []byte) bool {
+	if _, ok := connectionKey(name); !ok {
+		return false
+	}
+	_, err := unmarshal(plain)
+	return errors.Is(err, ErrMalformed)
+}
+
+// ErrUnfit is a connection that cannot be kept as it is. It wraps store.ErrInvalid.
+var ErrUnfit = fmt.Errorf("%w: the connection cannot be kept", store.ErrInvalid)
+
+// MaxToken is how long a token may be: longer ones fit in no header, and two of them with
+// everything else have to fit in a record.
+const MaxToken = 64 << 10 // bytes
+
+// encode is, with decode, the only place that reveals tokens in order to keep them. It
+// gives what decode reads, or ErrUnfit: whatever else it wrote would take the place of
+// a token that works.
+func encode(c connection.Connection) ([]byte, error) {
 	s := sealed{
 		Format: format, ID: c.ID, Status: string(c.Status), Reason: string(c.Reason),
 		AccessToken: c.AccessToken.Reveal(), RefreshToken: c.RefreshToken.Reveal(),
@@ -124,12 +152,30 @@ func encode(c connection.Connection) []byte {
 	if c.Intent != nil {
 		s.Intent, s.IntentSince = c.Intent.ID, c.Intent.Since.UTC()
 	}
-	text, _ := json.Marshal(s) // strings and times only: cannot fail
+	if len(s.AccessToken) > MaxToken || len(s.RefreshToken) > MaxToken {
+		return nil, fmt.Errorf("%w: a token has more than %d bytes", ErrUnfit, MaxToken)
+	}
+	text, err := marshal(s)
+	if err != nil {
+		// Strings always can be written; times only with a year of four digits. JSON's
+		// own error is dropped, in case it ever quotes what it was given.
+		return nil, fmt.Errorf("%w: one of its times is in no year from 0 to 9999", ErrUnfit)
+	}
 	if c.Beyond.IsZero() {
-		return text
+		return text, nil
 	}
 	text[len(text)-1] = ','
-	return append(text, c.Beyond.Reveal()[1:]...)
+	return append(text, c.Beyond.Reveal()[1:]...), nil
+}
+
+// marshal leaves <, > and & as they are. Nobody puts a record into a page, and six bytes
+// for each would have a token that fits be too large.
+func marshal(v any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // known are the names of sealed's fields.
@@ -153,7 +199,7 @@ func beyond(plain []byte) string {
 	if len(fields) == 0 {
 		return ""
 	}
-	text, _ := json.Marshal(fields) // it has just been JSON
+	text, _ := marshal(fields) // it has just been JSON
 	return string(text)
 }
 
@@ -178,6 +224,9 @@ func unmarshal(plain []byte) (s sealed, err error) {
 
 func decode(key connection.Key, d Document) (connection.Connection, error) {
 	s, err := unmarshal(d.Plain)
+	if errors.Is(err, ErrMalformed) {
+		return connection.Connection{Key: key, Version: d.Version}, fmt.Errorf("reading the %s connection: %w", key.Toolkit, err)
+	}
 	if err != nil {
 		return connection.Connection{}, fmt.Errorf("reading the %s connection: %w", key.Toolkit, err)
 	}

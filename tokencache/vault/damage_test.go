@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/memstore"
@@ -92,6 +94,27 @@ func TestEveryDamageHasItsNameAndTouchesNoOtherRecord(t *testing.T) {
 				t.Errorf("another record: %v", err)
 			}
 		})
+	}
+}
+
+// Nothing can be got out of it, and so nothing is lost when a new grant takes its place.
+func TestARecordThatIsMalformedCanBeReplaced(t *testing.T) {
+	s := memstore.New(nil)
+	v := vault.New(s, ring(t, oneKey))
+	bad := store.Record{Key: nameOf(alice), Version: 1, Value: sealedBy(oneKey, "")}
+	if err := s.Put(t.Context(), bad); err != nil {
+		t.Fatal(err)
+	}
+	c, err := v.Load(t.Context(), alice)
+	if !errors.Is(err, vault.ErrMalformed) || !reflect.DeepEqual(c, connection.Connection{Key: alice, Version: 1}) {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	c.AccessToken = secret.New("of a new grant")
+	if _, err := v.Save(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = v.Load(t.Context(), alice); err != nil || c.AccessToken.Reveal() != "of a new grant" || c.Version != 2 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

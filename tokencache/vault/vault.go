@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -26,6 +27,7 @@ type Vault struct {
 	store     store.Store
 	ring      *seal.Ring
 	unchecked atomic.Bool // see CheckFirst
+	settled   atomic.Bool // the canary was there once
 }
 
 // New makes a vault. It touches neither store nor disk.
@@ -112,6 +114,8 @@ func Problem(err error) error {
 		p.Rule, p.Detail = "record_damaged", "The record of this connection in the gateway's store is damaged, or not in its place, so it is not used. Other connections are not affected. The operator has to restore it."
 	case newer(err):
 		p.Rule, p.Detail = "record_newer", "The record of this connection was written by a later version of the gateway than this one, so it is left alone. The operator has to bring this gateway up to date."
+	case errors.Is(err, ErrLost):
+		p.Rule, p.Detail = "store_lost", "The gateway's store has come back without its records, so nobody can tell what this user has granted. The operator has to restore it."
 	default:
 		p.RetryAfter = 5 * time.Second
 	}
@@ -128,6 +132,13 @@ func newer(err error) bool {
 	return errors.As(err, &sealed) || errors.As(err, &form) || errors.Is(err, store.ErrNewer)
 }
 
+// OfOneRecord reports whether err is about the one record that was asked for, or that
+// was to be written, and says nothing of others: work on many goes on after it.
+func OfOneRecord(err error) bool {
+	_, missing := errors.AsType[*seal.KeyMissingError](err)
+	return missing || damaged(err) || newer(err) || errors.Is(err, store.ErrInvalid)
+}
+
 // Canary is the name of the record that tells whether the keys at hand are the
 // store's. It belongs to its store and goes to no other one.
 const Canary = "canary"
@@ -138,9 +149,8 @@ const Canary = "canary"
 func (v *Vault) Check(ctx context.Context) error {
 	_, err := v.get(ctx, Canary)
 	if errors.Is(err, store.ErrNotFound) {
-		err = v.put(ctx, Document{Name: Canary, Plain: []byte(Canary), Version: 1})
-		if errors.Is(err, store.ErrConflict) {
-			_, err = v.get(ctx, Canary) // another gateway has just made it
+		if err = v.Settle(ctx); err == nil {
+			_, err = v.get(ctx, Canary) // another gateway may just have made it
 		}
 	}
 	if missing, ok := errors.AsType[*seal.KeyMissingError](err); ok {
@@ -148,6 +158,37 @@ func (v *Vault) Check(ctx context.Context) error {
 	}
 	if err == nil {
 		v.unchecked.Store(false)
+		v.settled.Store(true)
+	}
+	return err
+}
+
+// ErrLost is a store that answers and has lost its records, as a Redis does that keeps
+// nothing on its disk and was restarted. It wraps store.ErrUnavailable.
+var ErrLost = fmt.Errorf("%w: it has lost its records, the first one among them; restore it, or restart the gateway to begin anew", store.ErrUnavailable)
+
+// absent says what it means that a connection is not there: nothing, where the canary
+// that was there is gone as well. Otherwise every user would be asked to connect again,
+// and those who did would stand in the way of a backup. It costs one more reading, and
+// only for users who are not connected; who asks for those often remembers the answer.
+func (v *Vault) absent(ctx context.Context) error {
+	if !v.settled.Load() {
+		return connection.ErrNotConnected
+	}
+	switch _, err := v.store.Get(ctx, Canary); {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrLost
+	case err != nil && !damaged(err) && !newer(err):
+		return err
+	}
+	return connection.ErrNotConnected
+}
+
+// Settle makes the canary where there is none, and looks at none that is there.
+func (v *Vault) Settle(ctx context.Context) error {
+	err := v.put(ctx, Document{Name: Canary, Plain: []byte(Canary), Version: 1})
+	if errors.Is(err, store.ErrConflict) || damaged(err) || newer(err) {
+		return nil
 	}
 	return err
 }

@@ -101,6 +101,61 @@ func TestTimesAreTheSameInstantWhereverTheyWereSaid(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatCannotBeWrittenIsRefusedAndTheOneThatIsThereStays(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oneKey))
+	before, err := v.Save(t.Context(), full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("west", -3600)), // in UTC the year 10000
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("east", 3600)),          // and the year -1
+	} {
+		for name, change := range map[string]func(*connection.Connection){
+			"IssuedAt": func(c *connection.Connection) { c.IssuedAt = at }, "ExpiresAt": func(c *connection.Connection) { c.ExpiresAt = at },
+			"CreatedAt": func(c *connection.Connection) { c.CreatedAt = at }, "UpdatedAt": func(c *connection.Connection) { c.UpdatedAt = at },
+			"Intent": func(c *connection.Connection) { c.Intent = &connection.Intent{ID: "i", Since: at} },
+		} {
+			c := before
+			change(&c)
+			if _, err := v.Save(t.Context(), c); !errors.Is(err, vault.ErrUnfit) || !errors.Is(err, store.ErrInvalid) {
+				t.Errorf("%s in the year %d: %v", name, at.UTC().Year(), err)
+			}
+		}
+	}
+	if now, err := v.Load(t.Context(), alice); err != nil || now.Version != before.Version || !now.AccessToken.Equal(before.AccessToken) {
+		t.Errorf("the connection that was there: %+v, %v", now, err)
+	}
+}
+
+func TestAGreatTokenIsKeptAndAGreaterOneIsRefused(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oneKey))
+	great := strings.Repeat("<", vault.MaxToken)
+	c := full()
+	c.AccessToken, c.RefreshToken, c.Beyond = secret.New(great), secret.New(great), secret.New(`{"later":"`+great+`"}`)
+	saved, err := v.Save(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.Get(t.Context(), nameOf(alice))
+	if err != nil || len(d.Plain) > 3*vault.MaxToken+2000 {
+		t.Errorf("the record has %d bytes: %v", len(d.Plain), err)
+	}
+	if got, err := v.Load(t.Context(), alice); err != nil || got.AccessToken.Reveal() != great || !got.Beyond.Equal(c.Beyond) {
+		t.Errorf("it comes back as another: %v", err)
+	}
+	for name, change := range map[string]func(*connection.Connection){
+		"access token":  func(c *connection.Connection) { c.AccessToken = secret.New(great + "<") },
+		"refresh token": func(c *connection.Connection) { c.RefreshToken = secret.New(great + "<") },
+	} {
+		c := saved
+		change(&c)
+		if _, err := v.Save(t.Context(), c); !errors.Is(err, vault.ErrUnfit) || strings.Contains(err.Error(), "<") {
+			t.Errorf("a greater %s: %v", name, err)
+		}
+	}
+}
+
 func TestOfTwoWhoSaveTheSameVersionOneWins(t *testing.T) {
 	v := vault.New(memstore.New(nil), ring(t, oneKey))
 	first, err := v.Save(t.Context(), full())
@@ -293,6 +348,56 @@ func TestAStoreThatWasAwayIsCheckedBeforeAnythingIsDone(t *testing.T) {
 	if _, err := right.Load(t.Context(), alice); !errors.Is(err, connection.ErrNotConnected) {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestAStoreThatHasLostItsRecordsConnectsNobodyAnew(t *testing.T) {
+	s := &counting{Store: memstore.New(nil)}
+	v := vault.New(s, ring(t, oneKey))
+	if _, err := v.Load(t.Context(), alice); !errors.Is(err, connection.ErrNotConnected) || s.reads != 1 {
+		t.Errorf("before the keys were checked: %v, in %d readings", err, s.reads)
+	}
+	if err := v.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Save(t.Context(), full()); err != nil {
+		t.Fatal(err)
+	}
+	s.reads = 0
+	if _, err := v.Load(t.Context(), alice); err != nil || s.reads != 1 {
+		t.Errorf("who is connected: %v, in %d readings", err, s.reads)
+	}
+	s.reads = 0
+	if _, err := v.Load(t.Context(), bob); !errors.Is(err, connection.ErrNotConnected) || s.reads != 2 {
+		t.Errorf("who is not connected: %v, in %d readings", err, s.reads)
+	}
+
+	s.Store = memstore.New(nil)
+	for range 2 {
+		_, err := v.Load(t.Context(), alice)
+		if !errors.Is(err, vault.ErrLost) || !errors.Is(err, store.ErrUnavailable) || errors.Is(err, connection.ErrNotConnected) {
+			t.Fatalf("with everything gone: %v", err)
+		}
+		if p, ok := errors.AsType[*problem.Problem](vault.Problem(err)); !ok || p.HTTPStatus() != 503 || p.Rule != "store_lost" || p.RetryAfter != time.Minute {
+			t.Errorf("the answer: %+v", p)
+		}
+	}
+	if err := v.Check(t.Context()); err != nil { // as a restart and a reload do
+		t.Fatal(err)
+	}
+	if _, err := v.Load(t.Context(), alice); !errors.Is(err, connection.ErrNotConnected) {
+		t.Errorf("after the operator has begun anew: %v", err)
+	}
+}
+
+// counting counts how often a record is read.
+type counting struct {
+	store.Store
+	reads int
+}
+
+func (c *counting) Get(ctx context.Context, key string) (store.Record, error) {
+	c.reads++
+	return c.Store.Get(ctx, key)
 }
 
 // told is a store that tells of its changes as they are made.

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/store/storetest"
 )
 
 func TestRecordOfALaterVersionIsNeverAbsent(t *testing.T) {
@@ -52,6 +53,29 @@ func TestRecordWithAFlippedBitIsDamagedAndNotAbsent(t *testing.T) {
 	}
 	if _, err := decode("k", whole); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestADamagedRecordIsInNobodyElsesWay(t *testing.T) {
+	for name, spoil := range map[string]func(raw []byte){
+		"a bit flipped":              func(raw []byte) { raw[len(raw)-1] ^= 1 },
+		"written by a later version": func(raw []byte) { raw[0] = format + 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := func(t *testing.T, now func() time.Time) store.Store {
+				return New(Config{Path: newPath(t), Now: now})
+			}
+			storetest.RunDamaged(t, open, func(t *testing.T, s store.Store, key string) {
+				err := s.(*Store).write(t.Context(), func(tables tables) error {
+					raw := bytes.Clone(tables.records().Get([]byte(key)))
+					spoil(raw)
+					return tables.records().Put([]byte(key), raw)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
 	}
 }
 

@@ -148,7 +148,7 @@ func (t tables) list(term, after string, limit int, now time.Time) (found []stor
 			continue
 		}
 		r, err := t.present(string(k[len(start):]), now)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNewer) {
 			continue
 		}
 		if err != nil {

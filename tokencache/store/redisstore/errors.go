@@ -82,7 +82,7 @@ func meansSomething(err error) bool {
 // passing reports whether it is worth while to try again at once: a connection broke,
 // or a server is changing its part.
 func passing(err error) bool {
-	if err == nil || meansSomething(err) || errors.Is(err, errDamaged) {
+	if err == nil || meansSomething(err) || errors.Is(err, store.ErrDamaged) {
 		return false
 	}
 	if answer, ok := errors.AsType[redis.Error](err); ok {
@@ -110,7 +110,7 @@ func unsure(err error) bool {
 // whyClosed tells a store that was closed from a client that was replaced.
 func (s *Store) whyClosed() error {
 	select {
-	case <-s.closed:
+	case <-s.life.Done():
 		return errClosed
 	default:
 		return fmt.Errorf("%w: redis: the connection's settings have just changed", store.ErrUnavailable)

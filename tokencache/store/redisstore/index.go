@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -144,14 +143,16 @@ func (s *Store) list(ctx context.Context, c redis.UniversalClient, term, after s
 		if err != nil {
 			return nil, err
 		}
-		records, err := s.fetchAll(ctx, c, keys)
+		records, err := s.records(ctx, c, keys)
 		if err != nil {
 			return nil, err
 		}
 		for i, key := range keys {
-			if slices.Contains(records[i].Index, term) {
-				page = append(page, records[i])
-			} else {
+			switch {
+			case records[i].damaged != nil: // its entry stays, for the day on which it is mended
+			case slices.Contains(records[i].Index, term):
+				page = append(page, records[i].Record)
+			default:
 				leftovers = append(leftovers, pair{term, key})
 			}
 		}
@@ -172,32 +173,10 @@ func (s *Store) keysOf(ctx context.Context, c redis.UniversalClient, term, after
 	return c.ZRangeByLex(ctx, s.indexKeys(pair{term: term})[0], &redis.ZRangeBy{Min: from, Max: "+", Count: int64(limit)}).Result()
 }
 
-// fetchAll reads records; one that is absent is empty.
-func (s *Store) fetchAll(ctx context.Context, c redis.UniversalClient, keys []string) ([]store.Record, error) {
-	answers := make([]*redis.SliceCmd, len(keys))
-	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, key := range keys {
-			answers[i] = s.fetch(ctx, p, key)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	records := make([]store.Record, len(keys))
-	for i, key := range keys {
-		f, err := s.record(key, answers[i])
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		records[i] = f.Record
-	}
-	return records, nil
-}
-
 // Sweep implements store.Store. Redis forgets records by itself; this looks at up to
 // limit entries of the index that may be left over.
 func (s *Store) Sweep(ctx context.Context, limit int) (int, error) {
+	s.scan.forgetOld()
 	return do(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int, error) {
 		if limit <= 0 {
 			return 0, nil
@@ -224,13 +203,15 @@ func (s *Store) lookThrough(ctx context.Context, c redis.UniversalClient, due []
 	for i, e := range entries {
 		keys[i] = e.key
 	}
-	records, err := s.fetchAll(ctx, c, keys)
+	records, err := s.records(ctx, c, keys)
 	if err != nil {
 		return err
 	}
 	var leftovers, later []pair
 	for i, e := range entries {
 		switch {
+		case records[i].damaged != nil:
+			later = append(later, e) // at the front of the list, it would be in the way
 		case !slices.Contains(records[i].Index, e.term):
 			leftovers = append(leftovers, e)
 		case !records[i].Expires.IsZero():

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,7 +39,8 @@ func (s *Store) recordKey(key string) string { return s.prefix + "r:" + key }
 // found is a record, and the mark of the write that made it.
 type found struct {
 	store.Record
-	mark string
+	mark    string
+	damaged error // among others: it is there, and cannot be read
 }
 
 // Get implements store.Store.
@@ -57,11 +59,17 @@ func (s *Store) fetch(ctx context.Context, c redis.Cmdable, key string) *redis.S
 	return c.HMGet(ctx, s.recordKey(key), fieldVersion, fieldValue, fieldExpires, fieldTerms, fieldMarks)
 }
 
-var errDamaged = errors.New("the record is not Toolgate's, or is damaged")
+var (
+	errDamaged = fmt.Errorf("%w: it is not Toolgate's, or not what was written", store.ErrDamaged)
+	errForeign = fmt.Errorf("%w: redis answers WRONGTYPE: %s", store.ErrDamaged, hints["WRONGTYPE"])
+)
 
 // record reads what fetch brought.
 func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
 	fields, err := answer.Result()
+	if _, answered := errors.AsType[redis.Error](err); answered && strings.HasPrefix(err.Error(), "WRONGTYPE ") {
+		return found{}, errForeign
+	}
 	if err != nil {
 		return found{}, err
 	}
@@ -85,7 +93,7 @@ func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
 		f.Expires, bad = time.UnixMilli(at).UTC(), errors.Join(bad, err)
 	}
 	terms, ok := unpackTerms(texts[3])
-	if bad != nil || !ok {
+	if bad != nil || !ok || f.Version == 0 {
 		return found{}, errDamaged
 	}
 	f.Index = terms
@@ -96,6 +104,33 @@ func (s *Store) record(key string, answer *redis.SliceCmd) (found, error) {
 		return found{}, store.ErrNotFound
 	}
 	return f, nil
+}
+
+// records reads many at once. One that is absent is empty, and one that is damaged says
+// so itself: it must not stand in the others' way.
+func (s *Store) records(ctx context.Context, c redis.UniversalClient, keys []string) ([]found, error) {
+	answers := make([]*redis.SliceCmd, len(keys))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, key := range keys {
+			answers[i] = s.fetch(ctx, p, key)
+		}
+		return nil
+	})
+	if _, answered := errors.AsType[redis.Error](err); err != nil && !answered {
+		return nil, err
+	}
+	all := make([]found, len(keys))
+	for i, key := range keys { // each has an answer of its own
+		f, err := s.record(key, answers[i])
+		switch {
+		case errors.Is(err, store.ErrDamaged):
+			f.damaged = err
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+		all[i] = f
+	}
+	return all, nil
 }
 
 var errUnknown = fmt.Errorf("%w: redis: it is not known whether the write was done", store.ErrUnavailable)

@@ -61,8 +61,10 @@ type Store struct {
 	now             func() time.Time
 	grace           time.Duration
 	beat            time.Duration
-	closed          chan struct{}
+	life            context.Context // until Close
+	end             context.CancelFunc
 	scan            listing
+	lost            orphans
 
 	mu     sync.Mutex
 	cfg    Config
@@ -79,10 +81,12 @@ var (
 // New returns the store and connects to nothing.
 func New(cfg Config) *Store {
 	cfg = cfg.complete()
-	return &Store{
+	s := &Store{
 		prefix: cfg.Prefix, channel: fmt.Sprintf("%schanges:%d", cfg.Prefix, cfg.DB),
-		now: cfg.Now, grace: grace, beat: beat, closed: make(chan struct{}), cfg: cfg,
+		now: cfg.Now, grace: grace, beat: beat, cfg: cfg,
 	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 func (cfg Config) complete() Config {
@@ -112,11 +116,12 @@ func (s *Store) Use(cfg Config) {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	client := s.client
-	if !s.ended {
-		close(s.closed)
-	}
 	s.client, s.ended = nil, true
 	s.mu.Unlock()
+	s.lost.mu.Lock() // from here on, none are added
+	s.end()
+	s.lost.mu.Unlock()
+	s.lost.done.Wait()
 	if client == nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 // them would go to one node. So an operator's command, which is the only one to ask,
 // walks through the server's keys instead (SCAN, which holds nobody up), and sorts
 // what it found: some 100 bytes of memory each, for as long as the command is at it.
+// Where it was cut off, Sweep forgets them.
 
 // scanAge is how long the keys that were found are good for the next pages.
 const scanAge = time.Minute
@@ -64,27 +64,31 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) (page []store
 	return page, nil
 }
 
+// forgetOld lets go of the keys of a scan that nobody has ended. Where one is at work,
+// they are in use.
+func (l *listing) forgetOld() {
+	if l.mu.TryLock() {
+		if time.Since(l.at) > scanAge {
+			l.keys = nil
+		}
+		l.mu.Unlock()
+	}
+}
+
 // readInto appends the records that are there, up to one that cannot be read.
 func (s *Store) readInto(ctx context.Context, page []store.Record, keys []string) ([]store.Record, error) {
-	answers, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]*redis.SliceCmd, error) {
-		all := make([]*redis.SliceCmd, len(keys))
-		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, key := range keys {
-				all[i] = s.fetch(ctx, p, key)
-			}
-			return nil
-		})
-		return all, err
+	all, err := do(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]found, error) {
+		return s.records(ctx, c, keys)
 	})
 	if err != nil {
 		return page, err
 	}
-	for i, key := range keys {
-		switch f, err := s.record(key, answers[i]); {
-		case err == nil:
+	for i, f := range all {
+		switch {
+		case f.damaged != nil:
+			return page, &store.UnreadableError{Key: keys[i], Err: fmt.Errorf("%w: redis: %w", store.ErrUnavailable, f.damaged)}
+		case f.Version > 0:
 			page = append(page, f.Record)
-		case !errors.Is(err, store.ErrNotFound):
-			return page, &store.UnreadableError{Key: key, Err: fmt.Errorf("%w: redis: %w", store.ErrUnavailable, err)}
 		}
 	}
 	return page, nil

@@ -31,7 +31,7 @@ func (s *Store) Watch(ctx context.Context, tell func(store.News)) error {
 	defer cancel()
 	go func() {
 		select {
-		case <-s.closed:
+		case <-s.life.Done():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -41,7 +41,7 @@ func (s *Store) Watch(ctx context.Context, tell func(store.News)) error {
 		began := time.Now()
 		err := s.listen(ctx, tell)
 		select {
-		case <-s.closed:
+		case <-s.life.Done():
 			return errClosed
 		default:
 		}
