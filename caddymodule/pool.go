@@ -52,7 +52,7 @@ type state struct {
 }
 
 // take gives the opener's state to one more user. Where the last one's is being
-// closed, it waits for that, which closeLimit bounds.
+// closed, it waits for that, which tokencache.CloseLimit bounds.
 func (p *pool) take(opener StoreOpener) (*state, error) {
 	key := opener.PoolKey()
 	p.mu.Lock()
@@ -187,10 +187,6 @@ func (s *state) sweep() error {
 	}
 }
 
-// closeLimit bounds the wait for refreshes that are under way: longer than a token
-// request and the saving of its answer may take.
-const closeLimit = 45 * time.Second
-
 // shut closes the store. A refresh that is under way has a rotated token in its
 // hand, also where everybody who waited for it has hung up: the store stays open
 // until that is saved. A request that comes too late for one is refused before
@@ -205,7 +201,7 @@ func (s *state) shut() {
 			c.tokens.Close()
 		}
 	}()
-	timer := time.NewTimer(closeLimit)
+	timer := time.NewTimer(tokencache.CloseLimit)
 	defer timer.Stop()
 	select {
 	case <-settled:

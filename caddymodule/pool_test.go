@@ -4,10 +4,14 @@
 package caddymodule
 
 import (
+	"os"
+	"regexp"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/store/memstore"
 )
@@ -108,4 +112,24 @@ func TestTheEndWaitsForStoresThatAreBeingClosed(t *testing.T) {
 		close(o.stores[0].closed)
 		<-done
 	})
+}
+
+// In docs/operations.md the service manager is given time for both.
+func TestTheDocumentedStopTimeIsLongEnough(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("`grace_period (\\d+)s`[^`]*?take (\\d+) seconds longer than the grace period[^`]*`TimeoutStopSec=(\\d+)`").FindSubmatch(text)
+	if found == nil {
+		t.Fatal("the sentences are not there")
+	}
+	var seconds [3]int
+	for i := range seconds {
+		seconds[i], _ = strconv.Atoi(string(found[i+1]))
+	}
+	limit := int(tokencache.CloseLimit.Seconds())
+	if grace, longer, stop := seconds[0], seconds[1], seconds[2]; longer < limit || stop < grace+limit {
+		t.Errorf("grace period %d, %d seconds longer, stopped after %d; closing may take %d", grace, longer, stop, limit)
+	}
 }
