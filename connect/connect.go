@@ -32,6 +32,7 @@ type Vault interface {
 	Load(ctx context.Context, key connection.Key) (connection.Connection, error)
 	Save(ctx context.Context, c connection.Connection) (connection.Connection, error)
 	Remove(ctx context.Context, c connection.Connection) error
+	GrantShared(ctx context.Context, c connection.Connection) (bool, error)
 	OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error)
 	OfTerm(ctx context.Context, term, after string, limit int) (found []vault.Document, next string, err error)
 }

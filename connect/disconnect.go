@@ -103,6 +103,13 @@ func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection
 	if o == nil {
 		return nil, nil
 	}
+	if o.RevokeStyle == "" || o.RevokeStyle == toolkit.RevokeToken {
+		// RFC 7009 ends the whole grant: at Google, of every toolkit with this
+		// client. Who else uses it keeps it, and the last one ends it.
+		if shared, err := s.cfg.Vault.GrantShared(ctx, conn); shared || err != nil {
+			return nil, err
+		}
+	}
 	now := s.cfg.Now()
 	text, err := json.Marshal(revocation{
 		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, ClientID: o.ClientID, Issuer: o.Grantor(),

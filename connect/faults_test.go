@@ -17,6 +17,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 const (
@@ -280,4 +281,14 @@ func TestWithoutAuditNothingIsDone(t *testing.T) {
 		}
 		b.connect(link, "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
 	})
+}
+
+func TestANewGrantTakesThePlaceOfARecordThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	name := vault.Name("connection", aliceKey.Tenant, aliceKey.User, aliceKey.Toolkit, "")
+	if err := w.vault.Put(t.Context(), vault.Document{Name: name, Plain: []byte("{}"), Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	newBrowser(w).connect(w.link(alice), "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+	w.connectedAs(t, "alice@acme.example")
 }

@@ -177,8 +177,8 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *link, tk *toolkit.Too
 	}
 	var conn connection.Connection
 	err := persist(ctx, func() error {
-		before, err := s.cfg.Vault.Load(ctx, l.key())
-		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		before, err := s.before(ctx, l.key())
+		if err != nil {
 			return err
 		}
 		fresh := granted(before, l.key(), tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)

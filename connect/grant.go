@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
+	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -117,8 +118,8 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 	var conn connection.Connection
 	label, asked := "", false
 	err := persist(ctx, func() error {
-		before, err := s.cfg.Vault.Load(ctx, t.link.key())
-		if err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		before, err := s.before(ctx, t.link.key())
+		if err != nil {
 			return err
 		}
 		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
@@ -142,6 +143,16 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 		s.name(ctx, t, conn)
 	}
 	return nil
+}
+
+// before is what a new grant takes the place of: nothing, a connection, or a record in
+// which nothing can be read any more.
+func (s *Service) before(ctx context.Context, key connection.Key) (connection.Connection, error) {
+	conn, err := s.cfg.Vault.Load(ctx, key)
+	if errors.Is(err, connection.ErrNotConnected) || errors.Is(err, vault.ErrMalformed) {
+		err = nil
+	}
+	return conn, err
 }
 
 // name puts the account's label on a connection. The grant is kept by now: the

@@ -279,3 +279,33 @@ type revoker func(access, refresh string) error
 func (f revoker) Revoke(_ context.Context, _ *toolkit.OAuth2, access, refresh secret.String) error {
 	return f(access.Reveal(), refresh.Reveal())
 }
+
+// Of one client and one account, there is one grant at the provider, and RFC 7009 ends
+// all of it.
+func TestAGrantThatOthersUseIsEndedByTheLastOne(t *testing.T) {
+	for _, style := range []toolkit.RevokeStyle{"", toolkit.RevokeDelete} {
+		var sent []string
+		w, b := connected(t, func(cfg *connect.Config) {
+			cfg.Revoker = revoker(func(access, _ string) error { sent = append(sent, access); return nil })
+			cfg.Toolkits["acme"].Toolkit.OAuth.RevokeStyle = style
+		})
+		first := w.connection()
+		second := first
+		second.Key, second.ID, second.Version, second.AccessToken = connection.Key{Tenant: "other-inc", User: alice.User, Toolkit: "acme"}, "conn_2", 0, secret.New("second")
+		stranger := second // another account of the same client shares nothing
+		stranger.User, stranger.ID, stranger.AccountLabel = "stranger", "conn_3", "bob@acme.example"
+		for _, c := range []connection.Connection{second, stranger} {
+			if _, err := w.vault.Save(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.press(b.get(mine), "id", first.ID)
+		if (len(sent) == 1) != (style == toolkit.RevokeDelete) {
+			t.Errorf("%q: while another one uses it: revoked %q", style, sent)
+		}
+		b.press(b.get(mine), "id", second.ID)
+		if sent[len(sent)-1] != "second" {
+			t.Errorf("%q: of the last one: revoked %q", style, sent)
+		}
+	}
+}

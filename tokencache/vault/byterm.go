@@ -32,6 +32,22 @@ func (v *Vault) OfUser(ctx context.Context, tenant, user string) ([]connection.C
 	return found, nil
 }
 
+// GrantShared reports whether another connection holds the same grant at the provider.
+func (v *Vault) GrantShared(ctx context.Context, c connection.Connection) (bool, error) {
+	for _, term := range grantTerm(c) {
+		found, _, err := v.OfTerm(ctx, term, "", 2)
+		if err != nil {
+			return false, fmt.Errorf("looking who shares a grant: %w", err)
+		}
+		for _, d := range found {
+			if d.Name != connectionName(c.Key) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // OfTerm reads up to limit documents that carry the index term, as [store.Store.List]
 // does. after comes back as "" at the end. What cannot be opened is left out.
 func (v *Vault) OfTerm(ctx context.Context, term, after string, limit int) (found []Document, next string, err error) {

@@ -46,13 +46,23 @@ func (v *Vault) Save(ctx context.Context, c connection.Connection) (connection.C
 	if err == nil {
 		err = v.Put(ctx, Document{
 			Name: connectionName(c.Key), Plain: plain, Version: c.Version,
-			Index: []string{Name("user", c.Tenant, c.User), Name("toolkit", c.Toolkit)},
+			Index: append([]string{Name("user", c.Tenant, c.User), Name("toolkit", c.Toolkit)}, grantTerm(c)...),
 		})
 	}
 	if err != nil {
 		return connection.Connection{}, fmt.Errorf("saving the %s connection: %w", c.Toolkit, err)
 	}
 	return c, nil
+}
+
+// grantTerm finds the connections that share one grant at the provider: of one client and
+// one account, whichever toolkits and users they are for. Where the account has no name
+// nobody can tell.
+func grantTerm(c connection.Connection) []string {
+	if c.AccountLabel == "" || c.Granted.ClientID == "" {
+		return nil
+	}
+	return []string{Name("grant", c.Granted.Issuer, c.Granted.ClientID, c.AccountLabel)}
 }
 
 // Remove deletes c if it still stands at c.Version.
