@@ -69,7 +69,7 @@ func TestALineThatCannotBeKeptIsInNobodyElsesWay(t *testing.T) {
 	out, err := s.command(t, "connections", "import", "--toolkit", "acme", file)
 	for _, want := range []string{
 		"2 connections taken in", "Error: 4 grants not taken in",
-		"line 2: ", "line 3: a token has more than 32768 bytes", "line 4: it has more than a megabyte", "line 5: ",
+		"line 2: ", "line 3: a token has more than 65536 bytes", "line 4: it has more than a megabyte", "line 5: ",
 	} {
 		if err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v, want %q\n%s", err, want, out)

@@ -5,9 +5,11 @@ package caddymodule_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,17 +26,25 @@ import (
 // for as long as all reloads take, and others one after the other. None leaves anything
 // behind.
 func TestReloadsCutNoCall(t *testing.T) {
-	// Those that may be made twice all succeed. What net/http's client meets on a
-	// connection that it had kept, it makes up for.
+	// Those that may be made twice succeed on every connection that the client had kept:
+	// net/http's makes up for what it meets there. On a fresh one nobody does, and on a
+	// busy machine a few meet the end of the old listener.
 	t.Run("with calls between the reloads", func(t *testing.T) {
 		s := newReloadStorm(t)
 		s.reload(400)
+		fresh := 0
 		s.failed.Range(func(path, err any) bool {
-			if !strings.Contains(path.(string), "/once/") {
+			var kept *onKept
+			switch {
+			case strings.Contains(path.(string), "/once/"):
+			case errors.As(err.(error), &kept):
 				t.Errorf("%s: %v", path, err)
+			default:
+				fresh++
 			}
 			return true
 		})
+		t.Logf("%d calls that may be made twice met the end of a listener on a fresh connection", fresh)
 	})
 	// Every one that reached us gets its whole answer. One that did not may come to
 	// nothing: when Caddy closes the old listening socket, Linux resets what waits in
@@ -142,8 +152,15 @@ func (s *reloadStorm) once(method, path string) error {
 	if strings.HasPrefix(path, "again/") {
 		r.Header.Set("Idempotency-Key", path)
 	}
+	reused := false
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { reused = false },
+		GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
+	}))
 	res, err := s.client.Do(r)
-	if err != nil {
+	if err != nil && reused {
+		return &onKept{err}
+	} else if err != nil {
 		return err
 	}
 	defer res.Body.Close()
@@ -153,6 +170,9 @@ func (s *reloadStorm) once(method, path string) error {
 	}
 	return err
 }
+
+// onKept is what went wrong on a connection that the client had kept.
+type onKept struct{ error }
 
 // compare looks the calls that failed up in the audit log, where they must not be.
 func (s *reloadStorm) compare() {
