@@ -50,7 +50,7 @@ func (x *exchange) redirectedTo() *url.URL {
 		return nil
 	}
 	r := x.rewriter()
-	u, err := r.target.Parse(strings.TrimSpace(location[0]))
+	u, err := r.target.Parse(strings.Trim(location[0], webSpace))
 	if err != nil || strings.ContainsFunc(u.RawQuery, notInQuery) {
 		return nil
 	}
