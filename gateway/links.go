@@ -198,13 +198,23 @@ func (r rewriter) links(value string) string {
 		} else {
 			address = r.address(address)
 		}
-		out.WriteString(between + "<" + address + ">")
+		out.WriteString(between)
 		between, rest, more = strings.Cut(after, "<")
-		if _, next, _ := strings.Cut(between, ","); strings.ContainsAny(next, "/\\") {
+		if looksLikeNext(between) {
 			return ""
 		}
+		if looksLikeNext(address + between) {
+			address = strings.ReplaceAll(address, ",", "%2C")
+		}
+		out.WriteString("<" + address + ">")
 	}
 	return out.String() + between
+}
+
+// looksLikeNext reports whether an address may stand behind a comma in text.
+func looksLikeNext(text string) bool {
+	_, next, _ := strings.Cut(text, ",")
+	return strings.ContainsAny(next, "/\\")
 }
 
 func (x *exchange) rewriter() rewriter {

@@ -59,7 +59,9 @@ func TestALinkThatClientsFindWhereThereIsNoneIsNotPassedOn(t *testing.T) {
 		`<https://evil.test/<https://gw.test/slack/take-over>; rel="next"`:      {`<about:blank>; rel="next"`},
 		`<https://evil.test/";rel="next">; rel="last", <https://gw.test/slack>`: {`<about:blank>; rel="last", <about:blank>`},
 		"<\u00a0https://evil.test/../../../../slack/take-over>; rel=next":       {`<about:blank>; rel=next`},
-		"no brackets": nil,
+		`</a,https://gw.test/slack/take-over?>; rel=next`:                       {`<https://gw.test/github/a%2Chttps://gw.test/slack/take-over?>; rel=next`},
+		`</a?fields=b,c>; rel=next`:                                             {`<https://gw.test/github/a?fields=b,c>; rel=next`},
+		"no brackets":                                                           nil,
 	} {
 		h := http.Header{"Link": {given}}
 		paging(t).header(h)
