@@ -62,11 +62,8 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Guard(egress.HearOut(inner.DialContext), guarded)
+	inner.DialContext = egress.Keep(egress.Guard(egress.HearOut(inner.DialContext), guarded))
 	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
-	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 says of each byte whose it is
-		inner.DialContext = egress.Keep(inner.DialContext)
-	}
 	t.calls = egress.Apart(t.http)
 	return t, nil
 }

@@ -88,7 +88,7 @@ func (x *exchange) fetch(u *url.URL) error {
 		Method: x.in.Method, URL: u, Host: hostHeader(u),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"User-Agent": {"toolgate"}},
-	}).WithContext(x.in.Context())
+	}).WithContext(x.ctx())
 	clean := credential.Clean(x.in.Header)
 	for _, name := range downloadHeaders {
 		if values := clean[name]; len(values) > 0 {
