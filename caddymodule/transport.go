@@ -49,6 +49,18 @@ const (
 	pingAfter = 30 * time.Second
 	// pingPatience is how long the answer may take.
 	pingPatience = 15 * time.Second
+	// writePatience is how long a provider may take no byte of what is sent over
+	// HTTP/2. All calls on the connection need the lock that is held meanwhile, and a
+	// ping would wait for it too.
+	writePatience = 15 * time.Second
+	// readAhead is what an HTTP/2 answer may bring that its agent has not read, which is
+	// kept in memory: 4 MiB for each in net/http, so that a few hundred agents that do
+	// not read would fill a machine's. A download goes no faster than this per round
+	// trip: at 1 MiB and 50 ms, 20 MiB a second.
+	readAhead = 1 << 20
+	// maxHeader is what an answer's header may have, which is kept while its agent does
+	// not read. net/http takes 10 MiB.
+	maxHeader = 1 << 20
 )
 
 func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guarded func(host string) bool) (*transport, error) {
@@ -63,7 +75,7 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
 	inner.DialContext = egress.Keep(egress.Guard(egress.HearOut(inner.DialContext), guarded))
-	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
+	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience, WriteByteTimeout: writePatience, MaxReceiveBufferPerStream: readAhead}
 	t.calls = egress.Apart(t.http)
 	return t, nil
 }
@@ -146,6 +158,9 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 	}
 	if o.ExpectContinueTimeout == 0 {
 		o.ExpectContinueTimeout = caddy.Duration(time.Second)
+	}
+	if o.MaxResponseHeaderSize == 0 {
+		o.MaxResponseHeaderSize = maxHeader
 	}
 	// Bodies go through as they are; unpacking them would lose their length.
 	off := false
