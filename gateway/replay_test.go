@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -191,5 +192,33 @@ func TestDrainReadsToTheEndOrAFailure(t *testing.T) {
 		if b.taken != 10 || !b.unread() || b.sourceError() != broken {
 			t.Errorf("took %d, %v", b.taken, b.sourceError())
 		}
+	}
+}
+
+// A long answer would otherwise hold its upload in memory to its end.
+func TestAnUploadThatIsNotSentAgainIsForgotten(t *testing.T) {
+	for name, c := range map[string]struct{ first, second int }{
+		"it was read":                    {8, -1},
+		"it is being read":               {3, -1},
+		"it was not read":                {0, -1},
+		"it is read for the second time": {5, 2},
+		"and not yet":                    {5, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := replayOf(strings.NewReader("the body"), -1, 100)
+			reader, _ := b.open(nil)
+			got := make([]byte, c.first, 8)
+			_, _ = io.ReadFull(reader, got)
+			if c.second >= 0 {
+				reader, _ = b.open(nil)
+				got = got[:c.second]
+				_, _ = io.ReadFull(reader, got)
+			}
+			b.forget()
+			rest, err := io.ReadAll(reader)
+			if string(got)+string(rest) != "the body" || err != nil || b.captured != nil {
+				t.Errorf("read %q, then %q, %v; kept %q", got, rest, err, b.captured)
+			}
+		})
 	}
 }
