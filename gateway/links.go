@@ -26,7 +26,8 @@ type rewriter struct {
 	mount   Mount    // other hosts of which are the gateway's too
 	// others: below here, a path's first segment chooses among these toolkits where a
 	// client does not repeat the X-Toolkit that chose this one.
-	others map[string]Endpoint
+	others  map[string]Endpoint
+	secrets []string // that no address may hold
 }
 
 // linkHeaders hold one address each; Link holds several, in angle brackets.
@@ -73,7 +74,7 @@ const webSpace = " \t"
 // agent's key and the user's credential for another toolkit put on a call of its choice.
 func (r rewriter) address(text string) string {
 	said, err := url.Parse(strings.Trim(text, webSpace))
-	if err != nil {
+	if err != nil || echoes(text, r.secrets) {
 		return nowhere
 	}
 	u := r.target.ResolveReference(said)
@@ -218,7 +219,7 @@ func looksLikeNext(text string) bool {
 }
 
 func (x *exchange) rewriter() rewriter {
-	r := rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount}
+	r := rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
 	if !x.cut && x.mount.Site(x.in.Host) == "" {
 		r.others = x.toolkits
 	}

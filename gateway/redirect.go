@@ -46,8 +46,8 @@ func (x *exchange) redirectedTo() *url.URL {
 		return nil
 	}
 	location := x.answer.Header["Location"]
-	if !redirects(x.answer.StatusCode) || len(location) != 1 || x.echoes(location[0]) {
-		return nil
+	if !redirects(x.answer.StatusCode) || len(location) != 1 || echoes(location[0], x.secrets) {
+		return nil // some providers take the whole query along, and with it the key
 	}
 	r := x.rewriter()
 	u, err := r.target.Parse(strings.Trim(location[0], webSpace))
@@ -66,14 +66,6 @@ func redirects(status int) bool {
 		return true
 	}
 	return false
-}
-
-// echoes reports whether an address holds the credential: some providers take the
-// whole query along, and with it the key.
-func (x *exchange) echoes(address string) bool {
-	return slices.ContainsFunc(x.secrets, func(secret string) bool {
-		return secret != "" && strings.Contains(address, secret)
-	})
 }
 
 // downloadHeaders are all that a download host gets to see of the agent's request:

@@ -81,6 +81,10 @@ func (x *exchange) outgoing() (*http.Request, error) {
 		Header: credential.Clean(in.Header),
 	}).WithContext(x.traced(x.ctx()))
 	x.agent.withhold(out.Header)
+	if query := x.agent.withheldFrom(x.target.RawQuery); query != x.target.RawQuery {
+		u := *x.target
+		u.RawQuery, out.URL = query, &u
+	}
 	for name, value := range x.toolkit.Headers {
 		if out.Header[name] == nil {
 			out.Header[name] = []string{value}
