@@ -15,9 +15,15 @@ import (
 )
 
 // Apart makes calls over the connections of [Keep], each with nothing left of another.
-func Apart(next http.RoundTripper) http.RoundTripper { return apart{next} }
+func Apart(tr *http.Transport) *Calls {
+	return &Calls{lanes{shared: tr, http1: map[string]bool{}, owners: map[string]*lane{}}}
+}
 
-type apart struct{ next http.RoundTripper }
+// Calls is an http.RoundTripper.
+type Calls struct{ lanes lanes }
+
+// CloseIdleConnections closes them, whoever's they are.
+func (a *Calls) CloseIdleConnections() { a.lanes.closeIdle() }
 
 // maxDials is how many new connections one call may ask for. A provider that says GOAWAY
 // first on each would have net/http dial for as long as the call
@@ -41,13 +47,16 @@ type call struct {
 // RoundTrip implements http.RoundTripper. A connection that the call before has ended
 // took nothing of this one, so it is made again, whatever its method. net/http does the
 // same where it was the provider that ended it.
-func (a apart) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	hush()
 	ctx, giveUp := context.WithCancelCause(r.Context()) // which ends it
 	asked := 0
 	for {
 		c := &call{ctx: ctx, giveUp: giveUp, asked: &asked}
-		answer, err := a.next.RoundTrip(c.of(r))
+		answer, err := a.lanes.way(ownerOf(ctx), r.URL.Host).RoundTrip(c.of(r))
+		if k := c.kept.Load(); err == nil && r.Header["Upgrade"] == nil { // which is not possible over HTTP/2
+			a.lanes.spoke(r.URL.Host, k != nil && !k.overHTTP2())
+		}
 		switch {
 		case err == nil:
 			return answer, nil

@@ -156,6 +156,12 @@ func (k *kept) take(c *call) (ok bool) {
 	return !k.closed
 }
 
+func (k *kept) overHTTP2() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.h2
+}
+
 // own makes a new connection its first call's.
 func (k *kept) own(c *call) {
 	k.mu.Lock()

@@ -21,10 +21,10 @@ import (
 )
 
 // newOwned makes calls of a provider that answers each by the call's X-Say, and counts
-// the connections.
-func newOwned(t *testing.T, say func(conn net.Conn, text string)) (calls http.RoundTripper, dials *atomic.Int64) {
+// the connections. With a limit for them, all owners' are in one pool.
+func newOwned(t *testing.T, limit int, say func(conn net.Conn, text string)) (calls *Calls, dials *atomic.Int64) {
 	dials = new(atomic.Int64)
-	tr := &http.Transport{MaxIdleConnsPerHost: 8, DialContext: Keep(func(context.Context, string, string) (net.Conn, error) {
+	tr := &http.Transport{MaxIdleConnsPerHost: 8, MaxConnsPerHost: limit, DialContext: Keep(func(context.Context, string, string) (net.Conn, error) {
 		dials.Add(1)
 		ours, theirs := net.Pipe()
 		go func() {
@@ -43,8 +43,9 @@ func newOwned(t *testing.T, say func(conn net.Conn, text string)) (calls http.Ro
 		}()
 		return ours, nil
 	})}
-	t.Cleanup(tr.CloseIdleConnections)
-	return Apart(tr), dials
+	calls = Apart(tr)
+	t.Cleanup(calls.CloseIdleConnections)
+	return calls, dials
 }
 
 func answer(conn net.Conn, text string) {
@@ -75,7 +76,7 @@ func callAs(t *testing.T, calls http.RoundTripper, owner, say string, body io.Re
 func TestASplitAnswerWhoseSecondHalfComesLaterHitsOnlyItsOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := map[net.Conn]string{} // second halves
-		calls, dials := newOwned(t, func(conn net.Conn, text string) {
+		calls, dials := newOwned(t, 8, func(conn net.Conn, text string) {
 			if late := held[conn]; late != "" {
 				text = late
 			}
@@ -95,16 +96,44 @@ func TestASplitAnswerWhoseSecondHalfComesLaterHitsOnlyItsOwner(t *testing.T) {
 }
 
 func TestAConnectionIsUsedAgainByItsOwnerAlone(t *testing.T) {
+	type step struct {
+		owner string
+		dials int64 // so far
+	}
+	for name, c := range map[string]struct {
+		limit int
+		steps []step
+	}{
+		"in one pool": {8, []step{{"alice", 1}, {"alice", 1}, {"bob", 2}, {"bob", 2}, {"", 3}, {"", 3}, {"alice", 4}}},
+		// The first call does not know yet that the host speaks HTTP/1.
+		"in a pool for each": {0, []step{{"alice", 1}, {"alice", 2}, {"bob", 3}, {"", 4}, {"alice", 4}, {"bob", 4}, {"", 4}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls, dials := newOwned(t, c.limit, answer)
+				for i, s := range c.steps {
+					if got := callAs(t, calls, s.owner, "x", strings.NewReader("upload")); got != "x" || dials.Load() != s.dials {
+						t.Errorf("call %d, of %q: %q, %d connections, want %d", i, s.owner, got, dials.Load(), s.dials)
+					}
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyTheLatestOwnersKeepTheirConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, dials := newOwned(t, answer)
-		for i, c := range []struct {
-			owner string
-			dials int64
-		}{{"alice", 1}, {"alice", 1}, {"bob", 2}, {"bob", 2}, {"", 3}, {"", 3}, {"alice", 4}} {
-			if got := callAs(t, calls, c.owner, "x", strings.NewReader("upload")); got != "x" || dials.Load() != c.dials {
-				t.Errorf("call %d, of %q: %q, %d connections, want %d", i, c.owner, got, dials.Load(), c.dials)
-			}
+		calls, dials := newOwned(t, 0, answer)
+		for i := range maxLanes + 10 {
+			callAs(t, calls, fmt.Sprint("user", i), "x", nil)
 			synctest.Wait()
+		}
+		before := dials.Load()
+		callAs(t, calls, fmt.Sprint("user", maxLanes), "x", nil)
+		callAs(t, calls, "user3", "x", nil)
+		if len(calls.lanes.owners) > maxLanes || dials.Load() != before+1 {
+			t.Errorf("%d owners, %d connections more", len(calls.lanes.owners), dials.Load()-before)
 		}
 	})
 }
@@ -112,7 +141,7 @@ func TestAConnectionIsUsedAgainByItsOwnerAlone(t *testing.T) {
 // What is read of an upload for a connection that is not for it would be lost.
 func TestNothingOfAnUploadIsReadForAnothersConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, _ := newOwned(t, answer)
+		calls, _ := newOwned(t, 8, answer)
 		callAs(t, calls, "alice", "x", nil)
 		synctest.Wait()
 		var reads atomic.Int64
@@ -156,7 +185,7 @@ func TestWhatComesBehindAnAnswerIsNotPrinted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			printed.Reset()
 			synctest.Test(t, func(t *testing.T) {
-				calls, _ := newOwned(t, say)
+				calls, _ := newOwned(t, 0, say)
 				if got := callAs(t, calls, "alice", "marker-token", nil); got != "ok" {
 					t.Error(got)
 				}
