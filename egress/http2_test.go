@@ -50,7 +50,8 @@ func TestACallDoesNotDialWithoutEnd(t *testing.T) {
 			defer cancel()
 			r, _ := http.NewRequestWithContext(ctx, "GET", "https://provider/", nil)
 			_, err := Apart(tr).RoundTrip(r)
-			if !errors.Is(err, errDials) || dials.Load() > maxDials+1 {
+			// Where the connection has ended, net/http may give up by itself.
+			if stays && !errors.Is(err, errDials) || err == nil || ctx.Err() != nil || dials.Load() > maxDials+1 {
 				t.Errorf("%v after %d connections", err, dials.Load())
 			}
 		})

@@ -64,3 +64,27 @@ func TestNobodyWaitsForAConnectionThatHasEnded(t *testing.T) {
 	other, _ := net.Pipe()
 	newKept(other).take(&call{ctx: ended})
 }
+
+func TestWhatComesOnAnIdleConnectionIsNotHandedOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		happens func(k *kept, first, second *call)
+		want    error
+	}{
+		"the answer is over":           {func(k *kept, first, _ *call) { k.release(first) }, errUnasked},
+		"it is not over":               {func(*kept, *call, *call) {}, nil},
+		"the next call has it already": {func(k *kept, first, second *call) { k.holder = second; k.release(first) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			k := newKept(ours)
+			first, second := &call{ctx: t.Context()}, &call{ctx: t.Context()}
+			k.own(first)
+			c.happens(k, first, second)
+			go func() { _, _ = io.WriteString(theirs, "marker") }()
+			if _, err := k.Read(make([]byte, 9)); !errors.Is(err, c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
