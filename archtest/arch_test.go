@@ -49,7 +49,7 @@ var rooms = map[string][]string{
 
 	// The request's way knows no store, no policy engine and no token cache: it
 	// names what it needs, and caddymodule/wire.go brings it.
-	"gateway":             {"audit", "caller", "connection", "credential", "problem", "secret", "toolkit"},
+	"gateway":             {"audit", "caller", "connection", "credential", "egress", "problem", "secret", "toolkit"},
 	"gateway/gatewaytest": {"audit", "caller", "connection", "credential", "egress", "gateway", "problem", "secret", "toolkit"},
 	"gateway/streamtest":  {"gateway/gatewaytest"},
 	"connect": {

@@ -26,8 +26,8 @@ import (
 // transport module, so that operators keep its options.
 type transport struct {
 	http    *reverseproxy.HTTPTransport
-	calls   http.RoundTripper // over http
-	busy    atomic.Int64      // requests that are under way, up to the end of their answers
+	calls   *egress.Calls // over http
+	busy    atomic.Int64  // requests that are under way, up to the end of their answers
 	retired atomic.Bool
 }
 
@@ -49,6 +49,19 @@ const (
 	pingAfter = 30 * time.Second
 	// pingPatience is how long the answer may take.
 	pingPatience = 15 * time.Second
+	// writePatience is how long a provider may take no byte of what is sent over
+	// HTTP/2. All calls on the connection need the lock that is held meanwhile, and a
+	// ping would wait for it too.
+	writePatience = 15 * time.Second
+	// readAhead is what an HTTP/2 answer may bring that its agent has not read, which is
+	// kept in memory: 4 MiB for each in net/http, so that a few hundred agents that do
+	// not read would fill a machine's. A download goes no faster than this per round
+	// trip: at 1 MiB and 50 ms, 20 MiB a second. (On loopback 2 GiB take as long with
+	// 256 KiB as with 4 MiB; it is the long ways that want more.)
+	readAhead = 1 << 20
+	// maxHeader is what an answer's header may have, which is kept while its agent does
+	// not read. net/http takes 10 MiB.
+	maxHeader = 1 << 20
 )
 
 func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guarded func(host string) bool) (*transport, error) {
@@ -62,12 +75,9 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Guard(egress.HearOut(inner.DialContext), guarded)
-	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
-	if !slices.Contains(options.Versions, "h2c") { // HTTP/2 says of each byte whose it is
-		inner.DialContext = egress.Keep(inner.DialContext)
-	}
-	t.calls = egress.Apart(t.http)
+	inner.DialContext = egress.Keep(egress.Guard(egress.HearOut(inner.DialContext), guarded))
+	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience, WriteByteTimeout: writePatience, MaxReceiveBufferPerStream: readAhead}
+	t.calls = egress.Apart(inner)
 	return t, nil
 }
 
@@ -150,6 +160,9 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 	if o.ExpectContinueTimeout == 0 {
 		o.ExpectContinueTimeout = caddy.Duration(time.Second)
 	}
+	if o.MaxResponseHeaderSize == 0 {
+		o.MaxResponseHeaderSize = maxHeader
+	}
 	// Bodies go through as they are; unpacking them would lose their length.
 	off := false
 	o.Compression = &off
@@ -206,8 +219,8 @@ const hangUpAgain = time.Second
 // hangUp closes idle connections. A request that was called off is over a moment
 // before its HTTP/2 stream is, so it looks once more.
 func (t *transport) hangUp() {
-	t.http.Transport.CloseIdleConnections()
-	time.AfterFunc(hangUpAgain, t.http.Transport.CloseIdleConnections)
+	t.calls.CloseIdleConnections()
+	time.AfterFunc(hangUpAgain, t.calls.CloseIdleConnections)
 }
 
 // tokenTransport sends a token request the way that the operator chose for the

@@ -6,7 +6,10 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"testing"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -71,10 +75,48 @@ func TestTheTransportHasLimitsAndChangesNoBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := tr.http.Transport
-			if h.ResponseHeaderTimeout != c.header || h.TLSHandshakeTimeout != c.handshake || h.ExpectContinueTimeout != c.expect || !h.DisableCompression {
-				t.Errorf("header %v, handshake %v, expect %v, compression off %v", h.ResponseHeaderTimeout, h.TLSHandshakeTimeout, h.ExpectContinueTimeout, h.DisableCompression)
+			if h.ResponseHeaderTimeout != c.header || h.TLSHandshakeTimeout != c.handshake || h.ExpectContinueTimeout != c.expect || !h.DisableCompression || h.MaxResponseHeaderBytes != 1<<20 {
+				t.Errorf("header %v, handshake %v, expect %v, compression off %v, header's size %d", h.ResponseHeaderTimeout, h.TLSHandshakeTimeout, h.ExpectContinueTimeout, h.DisableCompression, h.MaxResponseHeaderBytes)
+			}
+			if h.HTTP2.WriteByteTimeout != 15*time.Second || h.HTTP2.MaxReceiveBufferPerStream != 1<<20 {
+				t.Errorf("HTTP/2: %+v", h.HTTP2)
 			}
 		})
+	}
+}
+
+// A toolkit that speaks HTTP/2 without TLS has hosts that speak HTTP/1 too, such as its
+// token endpoint.
+func TestTheVersionH2CLeavesConnectionsApart(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RemoteAddr) })) // HTTP/1.1
+	defer s.Close()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	tr, err := newTransport(ctx, &toolkit.Toolkit{BaseURL: mustParse(t, "http://a.example")}, json.RawMessage(`{"versions":["1.1","2","h2c"]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.http.Transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	defer tr.http.Transport.CloseIdleConnections()
+	from := map[string]string{}
+	for _, user := range []string{"alice", "bob"} {
+		r, err := http.NewRequestWithContext(egress.For(t.Context(), user), "GET", s.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := tr.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.ProtoMajor != 1 {
+			t.Errorf("%s, %v", answer.Proto, err)
+		}
+		from[string(text)] = user
+	}
+	if len(from) != 2 {
+		t.Errorf("two users' calls came over %d connections", len(from))
 	}
 }
 

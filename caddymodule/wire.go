@@ -123,24 +123,27 @@ func (a *App) build(ring *seal.Ring) *engine {
 	}
 	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
 	e.connect = connect.New(connect.Config{
-		PublicURL:    a.publicURL,
-		Toolkits:     a.connectEndpoints(),
-		Vault:        cache.vault,
-		Exchanger:    client,
-		Revoker:      client,
-		Tenants:      a.tenants(),
-		Audit:        record,
-		Identify:     e.gateway.Identify,
-		May:          e.gateway.May,
-		Connected:    func(c connection.Connection) { cache.tokens.Put(c) },
-		Unsaved:      cache.tokens.Unsaved,
-		Disconnected: cache.tokens.Forget,
-		Key:          ring.Derive("connect form"),
-		Verifier:     verify.verifier,
-		SignIn:       verify.signIn,
-		LocalOnly:    a.localOnly,
-		LinkLife:     time.Duration(a.LinkLife),
-		Report:       a.logConnect,
+		PublicURL: a.publicURL,
+		Toolkits:  a.connectEndpoints(),
+		Vault:     cache.vault,
+		Exchanger: client,
+		Revoker:   client,
+		Tenants:   a.tenants(),
+		Audit:     record,
+		Identify:  e.gateway.Identify,
+		May:       e.gateway.May,
+		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
+		Unsaved:   cache.tokens.Unsaved,
+		Disconnected: func(k connection.Key) {
+			cache.tokens.Forget(k)
+			e.gateway.Disconnect(k)
+		},
+		Key:       ring.Derive("connect form"),
+		Verifier:  verify.verifier,
+		SignIn:    verify.signIn,
+		LocalOnly: a.localOnly,
+		LinkLife:  time.Duration(a.LinkLife),
+		Report:    a.logConnect,
 	})
 	return e
 }

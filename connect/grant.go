@@ -215,8 +215,8 @@ const (
 func persist(ctx context.Context, write func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := write()
-		if err == nil || attempt == saveAttempts {
-			return err
+		if err == nil || attempt == saveAttempts || errors.Is(err, store.ErrInvalid) {
+			return err // no store keeps that, now or later
 		}
 		if errors.Is(err, store.ErrConflict) {
 			continue // read again and decide again, at once

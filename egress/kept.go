@@ -4,12 +4,10 @@
 package egress
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
-	"net/http/httptrace"
 	"sync"
 )
 
@@ -28,6 +26,11 @@ import (
 // So the call waits until somebody waits for bytes again: then none are left, and the
 // call before has its answer. As long as nothing of it has been written, whatever comes
 // ends the connection, and the call goes out on another one.
+//
+// A provider may also send the second half of a split answer a moment later, when the
+// next call has been written. Nothing tells that from an answer. So a connection has an
+// owner (see [For]), and carries no call of anybody else's: who splits answers hits only
+// themselves.
 type kept struct {
 	net.Conn
 
@@ -36,6 +39,24 @@ type kept struct {
 	reading bool // somebody waits for bytes
 	closed  bool
 	taken   bool // by a call of which nothing has been written
+	idle    bool // no call has it any more
+	holder  *call
+	owner   string
+	begun   bool // something has been written
+	h2      bool // without TLS: HTTP/2 says of each byte whose it is
+}
+
+type ownerKey struct{}
+
+// For makes the calls under ctx those of owner, on whose HTTP/1 connections nobody else's
+// calls go. Calls without an owner are one owner's.
+func For(ctx context.Context, owner string) context.Context {
+	return context.WithValue(ctx, ownerKey{}, owner)
+}
+
+func ownerOf(ctx context.Context) string {
+	owner, _ := ctx.Value(ownerKey{}).(string)
+	return owner
 }
 
 // Keep wraps dial, so that a connection over which HTTP/1 is spoken carries nothing
@@ -67,7 +88,7 @@ func (k *kept) Read(p []byte) (int, error) {
 	n, err := k.Conn.Read(p)
 	k.mu.Lock()
 	k.reading = false
-	unasked := k.taken && n > 0
+	unasked := (k.taken || k.idle) && n > 0
 	k.mu.Unlock()
 	if unasked {
 		k.Close()
@@ -80,6 +101,9 @@ func (k *kept) Read(p []byte) (int, error) {
 func (k *kept) Write(p []byte) (int, error) {
 	k.mu.Lock()
 	k.taken = false
+	if !k.begun {
+		k.begun, k.h2 = true, bytes.HasPrefix(p, []byte("PRI * HTTP/2.0\r\n"))
+	}
 	k.mu.Unlock()
 	return k.Conn.Write(p)
 }
@@ -102,84 +126,53 @@ func (k *kept) CloseWrite() error {
 }
 
 // take waits until nothing is left of the call before. It is not ok if that one ended
-// the connection.
-func (k *kept) take(ctx context.Context) (ok bool) {
+// the connection, or if it is another owner's, and then ends too.
+func (k *kept) take(c *call) (ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	first := k.holder == nil
+	k.holder, k.idle = c, false
+	switch {
+	case k.h2:
+		return true
+	case first:
+		k.owner = ownerOf(c.ctx)
+	case k.owner != ownerOf(c.ctx):
+		k.closed = true
+		k.Conn.Close()
+		return false
+	}
 	if !k.reading && !k.closed {
-		defer context.AfterFunc(ctx, func() {
+		defer context.AfterFunc(c.ctx, func() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			k.changed.Broadcast()
 		})()
 	}
-	for !k.reading && !k.closed && ctx.Err() == nil {
+	for !k.reading && !k.closed && c.ctx.Err() == nil {
 		k.changed.Wait()
 	}
 	k.taken = true
 	return !k.closed
 }
 
-// Apart makes calls over the connections of [Keep], each with nothing left of another.
-func Apart(next http.RoundTripper) http.RoundTripper { return apart{next} }
-
-type apart struct{ next http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper. A connection that the call before has ended
-// took nothing of this one, so it is made again, whatever its method. net/http does the
-// same where it was the provider that ended it.
-func (a apart) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	for {
-		ended := false // the connection of the latest try
-		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-			k := keptBelow(info.Conn)
-			ended = k != nil && info.Reused && !k.take(ctx)
-		}}
-		answer, err := a.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
-		if err == nil || !ended || ctx.Err() != nil {
-			return answer, err
-		}
-		again, ok := rewound(r)
-		if !ok {
-			return nil, err
-		}
-		r = again
-	}
+func (k *kept) overHTTP2() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.h2
 }
 
-// rewound is r with its body from the start.
-func rewound(r *http.Request) (again *http.Request, ok bool) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r, true
-	}
-	if r.GetBody == nil {
-		return nil, false
-	}
-	body, err := r.GetBody()
-	if err != nil {
-		return nil, false
-	}
-	again = new(http.Request)
-	*again = *r
-	again.Body = body
-	return again, true
+// own makes a new connection its first call's.
+func (k *kept) own(c *call) {
+	k.mu.Lock()
+	k.holder, k.owner = c, ownerOf(c.ctx)
+	k.mu.Unlock()
 }
 
-// keptBelow finds the connection below TLS; nil where it carries HTTP/2, which says of
-// each byte whose it is.
-func keptBelow(c net.Conn) *kept {
-	for {
-		switch at := c.(type) {
-		case *kept:
-			return at
-		case *tls.Conn:
-			if at.ConnectionState().NegotiatedProtocol == "h2" {
-				return nil
-			}
-			c = at.NetConn()
-		default:
-			return nil
-		}
-	}
+// release notes that the answer is over, unless another call has the connection already.
+// What comes now is nobody's, and net/http would print it.
+func (k *kept) release(c *call) {
+	k.mu.Lock()
+	k.idle = k.holder == c
+	k.mu.Unlock()
 }

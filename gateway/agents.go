@@ -62,6 +62,21 @@ func (a *Agent) withhold(h http.Header) {
 	}
 }
 
+// withheldFrom is the query without the parameters that hold one of the agent's keys: some
+// SDKs put theirs there.
+func (a *Agent) withheldFrom(query string) string {
+	if a == nil || query == "" {
+		return query
+	}
+	for _, key := range a.Keys {
+		if plain := key.Reveal(); len(plain) >= guessable && echoes(query, []string{plain}) {
+			pairs := strings.Split(query, "&")
+			query = strings.Join(slices.DeleteFunc(pairs, func(p string) bool { return echoes(p, []string{plain}) }), "&")
+		}
+	}
+	return query
+}
+
 // agents finds an agent by the hash of its key. A map of hashes leaks nothing by
 // its timing: who does not know the key cannot steer the hash.
 type agents map[[sha256.Size]byte]*Agent

@@ -44,7 +44,7 @@ func (x *exchange) use(grant connection.Connection) error {
 
 // put makes c the credential. What was put on before stays a secret.
 func (x *exchange) put(c credential.Credential) {
-	x.credential, x.secrets = c, append(c.Secrets(), x.secrets...)
+	x.credential, x.secrets = c, append(spelled(c.Secrets()), x.secrets...)
 }
 
 // unauthorized turns a grant that cannot be used into auth_required with a link;

@@ -40,7 +40,8 @@ type exchange struct {
 	// resolve
 	toolkit   *toolkit.Toolkit
 	upstream  http.RoundTripper
-	redirects http.RoundTripper // nil: none is followed
+	redirects http.RoundTripper   // nil: none is followed
+	toolkits  map[string]Endpoint // all that there are
 	target    *url.URL
 	cut       bool // the path's first segment chose the toolkit and was cut off
 

@@ -111,5 +111,8 @@ func (g *Gateway) At(m Mount) http.Handler {
 // ServeHTTP serves a mount that selects by request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, Mount{}) }
 
+// Disconnect ends the upgraded connections that live on a grant, when it is taken back.
+func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key) }
+
 // Close ends the upgraded connections that are still open, such as WebSockets.
 func (g *Gateway) Close() { g.tunnels.closeAll() }

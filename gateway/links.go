@@ -7,7 +7,9 @@ import (
 	"cmp"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/toolgate/toolgate/toolkit"
@@ -22,6 +24,10 @@ type rewriter struct {
 	signed  bool     // target is a secret
 	here    string   // where the toolkit's paths begin for the agent
 	mount   Mount    // other hosts of which are the gateway's too
+	// others: below here, a path's first segment chooses among these toolkits where a
+	// client does not repeat the X-Toolkit that chose this one.
+	others  map[string]Endpoint
+	secrets []string // that no address may hold
 }
 
 // linkHeaders hold one address each; Link holds several, in angle brackets.
@@ -30,9 +36,16 @@ var linkHeaders = [...]string{"Location", "Content-Location"}
 // header rewrites the addresses in an answer's header.
 func (r rewriter) header(h http.Header) {
 	for _, name := range linkHeaders {
+		if len(h[name]) > 1 { // clients take the first, the last, or all joined by commas
+			h[name] = []string{nowhere}
+			continue
+		}
 		each(h, name, r.address)
 	}
 	each(h, "Link", r.links)
+	if h["Link"] = slices.DeleteFunc(h["Link"], func(v string) bool { return v == "" }); len(h["Link"]) == 0 {
+		delete(h, "Link")
+	}
 }
 
 // each changes a header's values in a slice of their own: the old one is the
@@ -52,12 +65,16 @@ func each(h http.Header, name string, change func(string) string) {
 // nowhere stands for an address that the agent must not follow.
 const nowhere = "about:blank"
 
+// webSpace is what clients take off around an address. Other white space, such as U+00A0,
+// is a part of it to them: a relative path, where to us there would be a scheme.
+const webSpace = " \t"
+
 // address rewrites one address. What is not the toolkit's stays as it is, byte for
 // byte, unless it may lead to the gateway itself: a provider could then have the
 // agent's key and the user's credential for another toolkit put on a call of its choice.
 func (r rewriter) address(text string) string {
-	said, err := url.Parse(strings.TrimSpace(text))
-	if err != nil {
+	said, err := url.Parse(strings.Trim(text, webSpace))
+	if err != nil || echoes(text, r.secrets) {
 		return nowhere
 	}
 	u := r.target.ResolveReference(said)
@@ -72,7 +89,7 @@ func (r rewriter) address(text string) string {
 	}
 	// "/%2e%2e/slack" is "/slack" to clients that read addresses as browsers do,
 	// and behind a prefix that is another toolkit.
-	if _, err := r.toolkit.Target(path, u.RawQuery); err != nil {
+	if _, err := r.toolkit.Target(path, u.RawQuery); err != nil || r.choosesAnother(path) {
 		return nowhere
 	}
 	// Absolute, since clients put a relative one behind their base URL, which
@@ -85,6 +102,16 @@ func (r rewriter) address(text string) string {
 		text += "#" + u.EscapedFragment()
 	}
 	return text
+}
+
+// choosesAnother reports whether a path of this toolkit's is one of another toolkit's to
+// a client that goes there by the path alone. Clients unescape letters, and some servers
+// merge slashes.
+func (r rewriter) choosesAnother(path string) bool {
+	segment, _ := firstSegment(strings.TrimLeft(path, "/"))
+	plain, err := url.PathUnescape(segment)
+	_, known := r.others[plain]
+	return err != nil || known && plain != r.toolkit.ID
 }
 
 // readInTwoWays reports whether clients that read addresses as browsers do
@@ -100,7 +127,7 @@ func readInTwoWays(said, u *url.URL) bool {
 		return false
 	case u.Opaque != "" || host == "" || said.Host == "" && strings.HasPrefix(said.Path, "//"):
 		return true
-	case strings.ContainsAny(u.Host, "%\\") || strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' }):
+	case strings.ContainsFunc(u.Host, notInHost) || strings.ContainsAny(u.User.String(), ",;"):
 		return true
 	case strings.Contains(host, ":"): // IPv6
 		return false
@@ -110,6 +137,13 @@ func readInTwoWays(said, u *url.URL) bool {
 		return net.ParseIP(host) == nil
 	}
 	return false
+}
+
+// notInHost: beside what is mapped or unescaped, also "," and ";", at which simple readers
+// of a Link header end an address.
+func notInHost(c rune) bool {
+	letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	return !letter && !strings.ContainsRune("-._:[]", c)
 }
 
 // isHere reports whether an address is the gateway's own. Another port of its name
@@ -122,6 +156,10 @@ func (r rewriter) isHere(u *url.URL) bool {
 	}
 	if LoopbackHost(u.Host) || unspecified(u.Hostname()) {
 		return portOf(u) == portOf(here) && LoopbackHost(here.Host)
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil { // ::ffff:10.1.2.3 is 10.1.2.3
+		b, err := netip.ParseAddr(here.Hostname())
+		return err == nil && a.Unmap() == b.Unmap()
 	}
 	name := strings.TrimSuffix(u.Hostname(), ".")
 	return strings.EqualFold(name, strings.TrimSuffix(here.Hostname(), ".")) || r.mount.byHost(name) != ""
@@ -141,42 +179,51 @@ func portOf(u *url.URL) string {
 }
 
 // links rewrites the targets of a Link header (RFC 8288 §3): <address>; rel="next", …
+//
+// Few clients read it by the grammar: to most, a link begins at any "<", in a quoted
+// parameter too, or behind any comma, and ends where it likes. So every "<" is taken for
+// a link's, and a value with an address that is not in brackets is left out.
 func (r rewriter) links(value string) string {
 	var out strings.Builder
-	for {
-		before, rest, found := cutTarget(value)
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
+	between, rest, more := strings.Cut(value, "<")
+	if strings.Trim(between, webSpace+",") != "" {
+		return ""
+	}
+	for more {
 		address, after, closed := strings.Cut(rest, ">")
 		if !closed {
-			out.WriteString("<" + rest)
-			return out.String()
+			return ""
 		}
-		out.WriteString("<" + r.address(address) + ">")
-		value = after
+		if strings.ContainsAny(address, "<\"") {
+			address = nowhere
+		} else {
+			address = r.address(address)
+		}
+		out.WriteString(between)
+		between, rest, more = strings.Cut(after, "<")
+		if looksLikeNext(between) {
+			return ""
+		}
+		if looksLikeNext(address + between) {
+			address = strings.ReplaceAll(address, ",", "%2C")
+		}
+		out.WriteString("<" + address + ">")
 	}
+	return out.String() + between
 }
 
-// cutTarget cuts at the next "<" that is not inside a quoted parameter.
-func cutTarget(s string) (before, after string, found bool) {
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '<' && !quoted:
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
+// looksLikeNext reports whether an address may stand behind a comma in text.
+func looksLikeNext(text string) bool {
+	_, next, _ := strings.Cut(text, ",")
+	return strings.ContainsAny(next, "/\\")
 }
 
 func (x *exchange) rewriter() rewriter {
-	return rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount}
+	r := rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
+	if !x.cut && x.mount.Site(x.in.Host) == "" {
+		r.others = x.toolkits
+	}
+	return r
 }
 
 // here is where the toolkit's paths begin for the agent: in the way that this request

@@ -46,11 +46,11 @@ func (x *exchange) redirectedTo() *url.URL {
 		return nil
 	}
 	location := x.answer.Header["Location"]
-	if !redirects(x.answer.StatusCode) || len(location) != 1 || x.echoes(location[0]) {
-		return nil
+	if !redirects(x.answer.StatusCode) || len(location) != 1 || echoes(location[0], x.secrets) {
+		return nil // some providers take the whole query along, and with it the key
 	}
 	r := x.rewriter()
-	u, err := r.target.Parse(strings.TrimSpace(location[0]))
+	u, err := r.target.Parse(strings.Trim(location[0], webSpace))
 	if err != nil || strings.ContainsFunc(u.RawQuery, notInQuery) {
 		return nil
 	}
@@ -68,14 +68,6 @@ func redirects(status int) bool {
 	return false
 }
 
-// echoes reports whether an address holds the credential: some providers take the
-// whole query along, and with it the key.
-func (x *exchange) echoes(address string) bool {
-	return slices.ContainsFunc(x.secrets, func(secret string) bool {
-		return secret != "" && strings.Contains(address, secret)
-	})
-}
-
 // downloadHeaders are all that a download host gets to see of the agent's request:
 // none of them says who asks.
 var downloadHeaders = [...]string{"Accept", "Accept-Encoding", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}
@@ -88,7 +80,7 @@ func (x *exchange) fetch(u *url.URL) error {
 		Method: x.in.Method, URL: u, Host: hostHeader(u),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"User-Agent": {"toolgate"}},
-	}).WithContext(x.in.Context())
+	}).WithContext(x.ctx())
 	clean := credential.Clean(x.in.Header)
 	for _, name := range downloadHeaders {
 		if values := clean[name]; len(values) > 0 {

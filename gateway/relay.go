@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 // relay streams the provider's answer to the agent.
 func (g *Gateway) relay(x *exchange) {
 	x.interim.end()
+	x.body.forget()
 	if x.answer.StatusCode == http.StatusSwitchingProtocols {
 		g.tunnel(x)
 		return
@@ -61,6 +63,7 @@ func (x *exchange) writeHeader() {
 		}
 	}
 	x.rewriter().header(h)
+	x.setLength(h)
 	if h["Content-Type"] == nil { // there was none, or it was for this hop
 		h["Content-Type"] = nil // keeps net/http from guessing one
 	}
@@ -80,6 +83,16 @@ func (x *exchange) writeHeader() {
 	x.closeIfUnread()
 	x.outcome.status = x.answer.StatusCode
 	x.w.WriteHeader(x.answer.StatusCode)
+}
+
+// setLength says the length that counts. Over HTTP/2 the frames do, and net/http passes
+// on whatever the header says, twice or as "+5", from which others read other lengths.
+func (x *exchange) setLength(h http.Header) {
+	given := len(h["Content-Length"])
+	delete(h, "Content-Length")
+	if n := x.answer.ContentLength; given == 1 && n >= 0 && x.answer.StatusCode != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.FormatInt(n, 10)}
+	}
 }
 
 // private keeps shared caches from giving one user's answer to another.

@@ -291,3 +291,24 @@ func TestMaskingKeepsTheLength(t *testing.T) {
 		t.Errorf("length %d: %s", res.ContentLength, body)
 	}
 }
+
+// When the answer is there, the upload is not sent again, and not kept for it.
+func TestWhatWasUploadedIsNotKeptWhileTheAnswerLasts(t *testing.T) {
+	w := gatewaytest.New(t, reaching(seeing(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if _, err := r.GetBody(); err != nil {
+			t.Errorf("before the answer: %v", err)
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(reader(func([]byte) (int, error) {
+			if _, err := r.GetBody(); err == nil {
+				t.Error("the upload is still there")
+			}
+			return 0, io.EOF
+		})), Request: r}, nil
+	})))
+	w.Do(w.Request("POST", w.H1+"/acme/x", strings.NewReader("the upload")))
+}
+
+type reader func([]byte) (int, error)
+
+func (f reader) Read(p []byte) (int, error) { return f(p) }

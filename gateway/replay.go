@@ -34,10 +34,11 @@ type replay struct {
 	reading sync.Mutex
 
 	mu         sync.Mutex
-	generation int    // the reader that counts now; -1 after the end
-	taken      int64  // bytes read from source
-	captured   []byte // all of them, or too few: then the beginning is lost
-	failure    error  // of source; io.EOF at its end
+	reader     *replayReader // the latest
+	generation int           // the reader that counts now; -1 after the end
+	taken      int64         // bytes read from source
+	captured   []byte        // all of them, or too few: then the beginning is lost
+	failure    error         // of source; io.EOF at its end
 }
 
 func newReplay(r *http.Request) *replay {
@@ -62,7 +63,26 @@ func (b *replay) open(trailer http.Header) (r io.ReadCloser, ok bool) {
 		return nil, false
 	}
 	b.generation++
-	return &replayReader{body: b, generation: b.generation, trailer: trailer}, true
+	b.reader = &replayReader{body: b, generation: b.generation, trailer: trailer}
+	return b.reader, true
+}
+
+// forget lets go of the capture: there is an answer, and the body is not sent again. What
+// the latest reader has not had yet is kept for it.
+func (b *replay) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = -1
+	b.dropLocked()
+}
+
+func (b *replay) dropLocked() {
+	if r := b.reader; b.limit < 0 && (r == nil || r.at == len(b.captured)) {
+		b.captured = nil
+		if r != nil {
+			r.at = 0
+		}
+	}
 }
 
 // retire ends all reading but for one read that may be under way.
@@ -153,6 +173,7 @@ func (r *replayReader) fromCapture(p []byte) (n int, done bool, err error) {
 	case r.at < len(b.captured):
 		n = copy(p, b.captured[r.at:])
 		r.at += n
+		b.dropLocked()
 		return n, true, nil
 	case b.failure != nil:
 		return 0, true, r.endLocked(b.failure)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -191,5 +192,39 @@ func TestDrainReadsToTheEndOrAFailure(t *testing.T) {
 		if b.taken != 10 || !b.unread() || b.sourceError() != broken {
 			t.Errorf("took %d, %v", b.taken, b.sourceError())
 		}
+	}
+}
+
+// A long answer would otherwise hold its upload in memory to its end.
+func TestAnUploadThatIsNotSentAgainIsForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second int    // bytes that are read; second -1: it is not sent again
+		at            string // what is kept then
+	}{
+		"it was read":                    {9, -1, ""},
+		"it is being read":               {3, -1, ""},
+		"it was not read":                {0, -1, ""},
+		"it is read for the second time": {9, 2, "the body"},
+		"and not yet":                    {5, 0, "the b"},
+		"and is as far as before":        {5, 5, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := replayOf(strings.NewReader("the body"), -1, 100)
+			reader, _ := b.open(nil)
+			got := make([]byte, 9)
+			n, _ := io.ReadFull(reader, got[:c.first])
+			if c.second >= 0 {
+				reader, _ = b.open(nil)
+				n, _ = io.ReadFull(reader, got[:c.second])
+			}
+			b.forget()
+			if string(b.captured) != c.at {
+				t.Errorf("kept at first: %q", b.captured)
+			}
+			rest, err := io.ReadAll(reader)
+			if string(got[:n])+string(rest) != "the body" || err != nil || b.captured != nil {
+				t.Errorf("read %q, then %q, %v; kept %q", got[:n], rest, err, b.captured)
+			}
+		})
 	}
 }

@@ -29,7 +29,7 @@ func (g *Gateway) resolve(x *exchange) error {
 	if !known {
 		return problem.New(problem.UnknownToolkit, "toolkit", "There is no toolkit "+quoted(id)+" here. Check the name in X-Toolkit or in the first segment of the path.")
 	}
-	x.toolkit, x.upstream, x.redirects = endpoint.Toolkit, endpoint.Upstream, endpoint.Redirects
+	x.toolkit, x.upstream, x.redirects, x.toolkits = endpoint.Toolkit, endpoint.Upstream, endpoint.Redirects, g.cfg.Toolkits
 	if x.agent != nil && !x.agent.may(id) {
 		return problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+x.agent.Name+" may not use "+x.toolkit.Name+". The operator allows it with toolkits.")
 	}

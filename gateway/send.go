@@ -16,6 +16,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
+	"github.com/toolgate/toolgate/egress"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -78,8 +79,12 @@ func (x *exchange) outgoing() (*http.Request, error) {
 		Method: in.Method, URL: x.target, Host: hostHeader(x.target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: credential.Clean(in.Header),
-	}).WithContext(x.traced(in.Context()))
+	}).WithContext(x.traced(x.ctx()))
 	x.agent.withhold(out.Header)
+	if query := x.agent.withheldFrom(x.target.RawQuery); query != x.target.RawQuery {
+		u := *x.target
+		u.RawQuery, out.URL = query, &u
+	}
 	for name, value := range x.toolkit.Headers {
 		if out.Header[name] == nil {
 			out.Header[name] = []string{value}
@@ -98,6 +103,16 @@ func (x *exchange) outgoing() (*http.Request, error) {
 	delete(out.Header, "Connection")
 	delete(out.Header, "Upgrade")
 	return out, x.attach(out)
+}
+
+// ctx is for calls to the provider. Where the credential is a user's, so is the HTTP/1
+// connection: an answer that was split in two would otherwise reach another user. The
+// operator's key is everybody's, and so are its connections.
+func (x *exchange) ctx() context.Context {
+	if !x.toolkit.Auth.PerUser {
+		return x.in.Context()
+	}
+	return egress.For(x.in.Context(), x.caller.Tenant+"\x00"+x.caller.User)
 }
 
 // hostHeader leaves out a default port: some providers, and every signature, take

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/toolgate/toolgate/gateway"
@@ -242,5 +243,42 @@ func TestAMethodTheServerDoesNotKnowIsTheProvidersMatter(t *testing.T) {
 		if got := w.Provider.Last(t).Method; got != method {
 			t.Errorf("%s became %s", method, got)
 		}
+	}
+}
+
+// What a user makes a provider send behind an answer's end reaches nobody else.
+func TestAUsersConnectionCarriesNobodyElsesCalls(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	w.Credentials.Connect("bob", w.Toolkits["acme"], "bobs-token")
+	var mu sync.Mutex
+	who := map[string]map[string]bool{} // that came over a connection
+	w.Provider.Handle(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if who[r.RemoteAddr] == nil {
+			who[r.RemoteAddr] = map[string]bool{}
+		}
+		who[r.RemoteAddr][gatewaytest.Token(r)] = true
+	})
+	for range 5 {
+		for _, user := range []string{"ada", "ada", "bob"} {
+			r := w.Request("GET", w.H1+"/acme/x", nil)
+			r.Header.Set("X-User-Id", user)
+			w.Do(r)
+		}
+	}
+	for address, users := range who {
+		if len(users) != 1 {
+			t.Errorf("over the connection from %s came calls of %v", address, users)
+		}
+	}
+	clear(who)
+	for _, user := range []string{"ada", "bob", "ada", "bob"} {
+		r := w.Request("GET", w.H1+"/weather/x", nil)
+		r.Header.Set("X-User-Id", user)
+		w.Do(r)
+	}
+	if len(who) != 1 {
+		t.Errorf("for the operator's key, which is everybody's, there were %d connections", len(who))
 	}
 }

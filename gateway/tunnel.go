@@ -152,13 +152,26 @@ func (t *tunnels) over() bool {
 	return t.closed
 }
 
-// closeAll ends them side by side: over TLS, closing says goodbye first, and a peer
-// that does not read can make that take seconds.
+// close ends those of one connection.
+func (t *tunnels) close(key connection.Key) {
+	t.mu.Lock()
+	all := slices.Collect(maps.Values(t.open))
+	t.mu.Unlock()
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.key != key }))
+}
+
+// closeAll ends them all, and those to come.
 func (t *tunnels) closeAll() {
 	t.mu.Lock()
 	t.closed = true
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
+	endAll(all)
+}
+
+// endAll ends them side by side: over TLS, closing says goodbye first, and a peer that
+// does not read can make that take seconds.
+func endAll(all []openTunnel) {
 	var ending sync.WaitGroup
 	for _, tunnel := range all {
 		ending.Go(tunnel.end)

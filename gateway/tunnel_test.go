@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 )
 
@@ -160,4 +161,23 @@ func TestAnUpgradeThatTheProviderDeclinesIsAnOrdinaryAnswer(t *testing.T) {
 			t.Errorf("answered %s %q", res.Status, body)
 		}
 	}
+}
+
+func TestAWebSocketEndsWithTheGrantThatItLivesOn(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	agent, fromAgent, provider := openTunnel(t, w)
+	key := connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}
+	for _, other := range []connection.Key{{Tenant: "default", User: "bob", Toolkit: "acme"}, {Tenant: "default", User: "ada", Toolkit: "weather"}, {Tenant: "other", User: "ada", Toolkit: "acme"}} {
+		w.Gateway.Disconnect(other)
+	}
+	_, _ = io.WriteString(agent, "still here")
+	gatewaytest.Hears(t, provider, "still here")
+	w.Gateway.Disconnect(key)
+	if rest, _ := io.ReadAll(provider); len(rest) != 0 {
+		t.Errorf("the provider heard %q", rest)
+	}
+	if rest, _ := io.ReadAll(fromAgent); len(rest) != 0 {
+		t.Errorf("the agent heard %q", rest)
+	}
+	openTunnel(t, w) // a new grant's
 }

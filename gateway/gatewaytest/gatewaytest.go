@@ -98,8 +98,8 @@ func (w *World) config(o Options) gateway.Config {
 		Observe: func(e gateway.Event) { w.events <- e },
 	}
 	transport := w.Provider.transport()
-	w.t.Cleanup(transport.CloseIdleConnections)
 	upstream := egress.Apart(transport)
+	w.t.Cleanup(upstream.CloseIdleConnections)
 	for id, tk := range w.Toolkits {
 		cfg.Toolkits[id] = gateway.Endpoint{Toolkit: tk, Upstream: upstream}
 	}

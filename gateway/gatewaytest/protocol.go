@@ -65,11 +65,8 @@ func (p Protocol) Serve(t testing.TB, h http.Handler, configure ...func(*http.Se
 // Transport speaks to a server with this certificate. It waits for 100 Continue as
 // long as a test may take, so that a body that was not asked for is never sent.
 func (p Protocol) Transport(t testing.TB, certificate *x509.Certificate) *http.Transport {
-	dial := egress.HearOut(new(net.Dialer).DialContext)
-	if p != H2C {
-		dial = egress.Keep(dial)
-	}
-	tr := &http.Transport{DialContext: dial, Protocols: p.set(), DisableCompression: true, ExpectContinueTimeout: 3 * Patience}
+	dial := new(net.Dialer).DialContext
+	tr := &http.Transport{DialContext: egress.Keep(egress.HearOut(dial)), Protocols: p.set(), DisableCompression: true, ExpectContinueTimeout: 3 * Patience}
 	if certificate != nil {
 		pool := x509.NewCertPool()
 		pool.AddCert(certificate)

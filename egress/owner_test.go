@@ -1,0 +1,207 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// newOwned makes calls of a provider that answers each by the call's X-Say, and counts
+// the connections. With a limit for them, all owners' are in one pool.
+func newOwned(t *testing.T, limit int, say func(conn net.Conn, text string)) (calls *Calls, dials *atomic.Int64) {
+	dials = new(atomic.Int64)
+	tr := &http.Transport{MaxIdleConnsPerHost: 8, MaxConnsPerHost: limit, DialContext: Keep(func(context.Context, string, string) (net.Conn, error) {
+		dials.Add(1)
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			from := bufio.NewReader(theirs)
+			for {
+				r, err := http.ReadRequest(from)
+				if err != nil {
+					return
+				}
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					return
+				}
+				say(theirs, r.Header.Get("X-Say"))
+			}
+		}()
+		return ours, nil
+	})}
+	calls = Apart(tr)
+	t.Cleanup(calls.CloseIdleConnections)
+	return calls, dials
+}
+
+func answer(conn net.Conn, text string) {
+	fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+}
+
+func callAs(t *testing.T, calls http.RoundTripper, owner, say string, body io.Reader) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(For(t.Context(), owner), "POST", "http://provider/", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Say", say)
+	res, err := calls.RoundTrip(r)
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// The second half comes when the next call has been written, and nothing tells it from
+// that call's answer.
+func TestASplitAnswerWhoseSecondHalfComesLaterHitsOnlyItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := map[net.Conn]string{} // second halves
+		calls, dials := newOwned(t, 8, func(conn net.Conn, text string) {
+			if late := held[conn]; late != "" {
+				text = late
+			}
+			if text == "split" {
+				held[conn] = "chosen by alice"
+			}
+			answer(conn, text)
+		})
+		if got := callAs(t, calls, "alice", "split", nil); got != "split" {
+			t.Fatal(got)
+		}
+		synctest.Wait()
+		if got := callAs(t, calls, "bob", "his", strings.NewReader("upload")); got != "his" || dials.Load() != 2 {
+			t.Errorf("bob got %q over %d connections", got, dials.Load())
+		}
+	})
+}
+
+func TestAConnectionIsUsedAgainByItsOwnerAlone(t *testing.T) {
+	type step struct {
+		owner string
+		dials int64 // so far
+	}
+	for name, c := range map[string]struct {
+		limit int
+		steps []step
+	}{
+		"in one pool": {8, []step{{"alice", 1}, {"alice", 1}, {"bob", 2}, {"bob", 2}, {"", 3}, {"", 3}, {"alice", 4}}},
+		// The first call does not know yet that the host speaks HTTP/1.
+		"in a pool for each": {0, []step{{"alice", 1}, {"alice", 2}, {"bob", 3}, {"", 4}, {"alice", 4}, {"bob", 4}, {"", 4}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls, dials := newOwned(t, c.limit, answer)
+				for i, s := range c.steps {
+					if got := callAs(t, calls, s.owner, "x", strings.NewReader("upload")); got != "x" || dials.Load() != s.dials {
+						t.Errorf("call %d, of %q: %q, %d connections, want %d", i, s.owner, got, dials.Load(), s.dials)
+					}
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyTheLatestOwnersKeepTheirConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls, dials := newOwned(t, 0, answer)
+		for i := range maxLanes + 10 {
+			callAs(t, calls, fmt.Sprint("user", i), "x", nil)
+			synctest.Wait()
+		}
+		before := dials.Load()
+		callAs(t, calls, fmt.Sprint("user", maxLanes), "x", nil)
+		callAs(t, calls, "user3", "x", nil)
+		if len(calls.lanes.owners) > maxLanes || dials.Load() != before+1 {
+			t.Errorf("%d owners, %d connections more", len(calls.lanes.owners), dials.Load()-before)
+		}
+	})
+}
+
+// What is read of an upload for a connection that is not for it would be lost.
+func TestNothingOfAnUploadIsReadForAnothersConnection(t *testing.T) {
+	for range 100 { // net/http notices the connection's end now before, now after it looks at the upload
+		synctest.Test(t, uploadAfterAnother)
+	}
+}
+
+func uploadAfterAnother(t *testing.T) {
+	calls, _ := newOwned(t, 8, answer)
+	callAs(t, calls, "alice", "x", nil)
+	synctest.Wait()
+	var reads atomic.Int64
+	body := func() io.ReadCloser {
+		return io.NopCloser(readerFunc(func(p []byte) (int, error) { reads.Add(1); return 0, io.EOF }))
+	}
+	r, _ := http.NewRequestWithContext(For(t.Context(), "bob"), "POST", "http://provider/", body())
+	r.ContentLength, r.GetBody = -1, func() (io.ReadCloser, error) {
+		if reads.Load() != 0 {
+			return nil, errors.New("the upload was read before")
+		}
+		return body(), nil
+	}
+	res, err := calls.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// net/http prints it with the standard logger, and Caddy keeps that.
+func TestWhatComesBehindAnAnswerIsNotPrinted(t *testing.T) {
+	var printed bytes.Buffer
+	before := log.Writer()
+	log.SetOutput(&printed)
+	defer log.SetOutput(before)
+	for name, say := range map[string]func(net.Conn, string){
+		"in one piece": func(conn net.Conn, text string) {
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok%s", text)
+		},
+		"a moment later": func(conn net.Conn, text string) {
+			answer(conn, "ok")
+			go func() { time.Sleep(time.Second); _, _ = io.WriteString(conn, text) }()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			printed.Reset()
+			synctest.Test(t, func(t *testing.T) {
+				calls, _ := newOwned(t, 0, say)
+				if got := callAs(t, calls, "alice", "marker-token", nil); got != "ok" {
+					t.Error(got)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+			})
+			if strings.Contains(printed.String(), "marker") {
+				t.Errorf("printed: %s", printed.String())
+			}
+			if name == "in one piece" && !strings.Contains(printed.String(), "Unsolicited") {
+				t.Error("the operator is not told at all")
+			}
+		})
+	}
+}
