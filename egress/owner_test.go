@@ -151,10 +151,10 @@ func uploadAfterAnother(t *testing.T) {
 	synctest.Wait()
 	var reads atomic.Int64
 	body := func() io.ReadCloser {
-		return io.NopCloser(readerFunc(func(p []byte) (int, error) { reads.Add(1); return 0, io.EOF }))
+		return io.NopCloser(readerFunc(func(p []byte) (int, error) { reads.Add(1); return copy(p, "upload"), io.EOF }))
 	}
 	r, _ := http.NewRequestWithContext(For(t.Context(), "bob"), "POST", "http://provider/", body())
-	r.ContentLength, r.GetBody = -1, func() (io.ReadCloser, error) {
+	r.ContentLength, r.GetBody = 6, func() (io.ReadCloser, error) {
 		if reads.Load() != 0 {
 			return nil, errors.New("the upload was read before")
 		}
@@ -199,9 +199,20 @@ func TestWhatComesBehindAnAnswerIsNotPrinted(t *testing.T) {
 			if strings.Contains(printed.String(), "marker") {
 				t.Errorf("printed: %s", printed.String())
 			}
-			if name == "in one piece" && !strings.Contains(printed.String(), "Unsolicited") {
-				t.Error("the operator is not told at all")
+			// What came with the answer, net/http has; what comes later it does not get.
+			if told := strings.Contains(printed.String(), "Unsolicited"); told != (name == "in one piece") {
+				t.Errorf("the operator is told: %v", told)
 			}
 		})
+	}
+}
+
+func TestAHostThatSpeaksHTTP2AgainIsSharedAgain(t *testing.T) {
+	l := &Apart(new(http.Transport)).lanes
+	for i, http1 := range []bool{false, true, false} {
+		l.spoke("provider", http1)
+		if shared := l.way("alice", "provider") == l.shared; shared == http1 {
+			t.Errorf("step %d: shared %v", i, shared)
+		}
 	}
 }
