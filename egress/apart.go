@@ -26,8 +26,7 @@ type Calls struct{ lanes lanes }
 func (a *Calls) CloseIdleConnections() { a.lanes.closeIdle() }
 
 // maxDials is how many new connections one call may ask for. A provider that says GOAWAY
-// first on each would have net/http dial for as long as the call
-// may take.
+// first on each would have net/http dial for as long as the call may take.
 const maxDials = 6
 
 var (

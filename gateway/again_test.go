@@ -25,7 +25,8 @@ func TestWhatMayHaveBeenCarriedOutIsSentOnce(t *testing.T) {
 	} {
 		for _, answered := range []string{"", "HTTP/1.1 200 OK\r\nContent-Le"} {
 			w := gatewaytest.New(t, gatewaytest.Options{})
-			w.Get("/acme/warm") // so that a connection is kept
+			w.Get("/acme/warm") // from now on it is known to speak HTTP/1
+			w.Get("/acme/warm") // so that a connection of ada's is kept
 			var sent atomic.Int64
 			w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
 				gatewaytest.ReadBody(r)

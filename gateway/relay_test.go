@@ -296,9 +296,6 @@ func TestMaskingKeepsTheLength(t *testing.T) {
 func TestWhatWasUploadedIsNotKeptWhileTheAnswerLasts(t *testing.T) {
 	w := gatewaytest.New(t, reaching(seeing(func(r *http.Request) (*http.Response, error) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if _, err := r.GetBody(); err != nil {
-			t.Errorf("before the answer: %v", err)
-		}
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(reader(func([]byte) (int, error) {
 			if _, err := r.GetBody(); err == nil {
 				t.Error("the upload is still there")
