@@ -136,13 +136,15 @@ func TestTheNextCallerNeverGetsWhatComesBehindAnAnswer(t *testing.T) {
 			}
 		})
 	}
-	// The connection that is kept is the same one where nothing comes behind.
+	// The connection that is kept is the same one where nothing comes behind, and another
+	// one for another user.
 	w.provider.answers(nil)
 	w.provider.taken()
 	w.as(t, "GET", "alice")
+	w.as(t, "GET", "alice")
 	w.as(t, "GET", "bob")
-	if got := w.provider.taken(); len(got) != 2 || got[0].conn != got[1].conn {
-		t.Errorf("both calls came as %+v", got)
+	if got := w.provider.taken(); len(got) != 3 || got[0].conn != got[1].conn || got[1].conn == got[2].conn {
+		t.Errorf("the calls came as %+v", got)
 	}
 }
 
