@@ -132,15 +132,11 @@ func (k *kept) take(c *call) (ok bool) {
 	defer k.mu.Unlock()
 	first := k.holder == nil
 	k.holder, k.idle = c, false
-	switch {
-	case k.h2:
+	if k.h2 {
 		return true
-	case first:
+	}
+	if first {
 		k.owner = ownerOf(c.ctx)
-	case k.owner != ownerOf(c.ctx):
-		k.closed = true
-		k.Conn.Close()
-		return false
 	}
 	if !k.reading && !k.closed {
 		defer context.AfterFunc(c.ctx, func() {
@@ -151,6 +147,11 @@ func (k *kept) take(c *call) (ok bool) {
 	}
 	for !k.reading && !k.closed && c.ctx.Err() == nil {
 		k.changed.Wait()
+	}
+	if k.owner != ownerOf(c.ctx) {
+		// Not before: what net/http has read already would be taken for the answer.
+		k.closed = true
+		k.Conn.Close()
 	}
 	k.taken = true
 	return !k.closed

@@ -138,6 +138,34 @@ func TestOnlyTheLatestOwnersKeepTheirConnections(t *testing.T) {
 	})
 }
 
+// net/http has the second half already, and gives the connection to bob's call.
+func TestASplitAnswerInOnePieceIsNotTheNextOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls, _ := newOwned(t, 1, func(conn net.Conn, text string) {
+			if text == "split" {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\nchosen by alice")
+				return
+			}
+			answer(conn, text)
+		})
+		bobs := make(chan string, 1)
+		ctx := For(t.Context(), "alice")
+		r := between(ctx, t, func() {
+			go func() { bobs <- callAs(t, calls, "bob", "his", nil) }()
+			synctest.Wait() // it waits for alice's connection to be read, or is written
+		})
+		r.Header.Set("X-Say", "split")
+		res, err := calls.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := <-bobs; got != "his" {
+			t.Errorf("bob got %q", got)
+		}
+	})
+}
+
 // What is read of an upload for a connection that is not for it would be lost. net/http
 // may look at the upload before it notices that the connection has ended.
 func TestNothingOfAnUploadIsReadForAConnectionThatHasEnded(t *testing.T) {
