@@ -46,8 +46,12 @@ func (s *Store) Lease(ctx context.Context, name string, ttl time.Duration) (stor
 		}
 		return store.Lease{}, err
 	}
+	until := time.Now().Add(ttl)
 	return store.Lease{Fence: fence, Release: func(ctx context.Context) error {
 		_, err := s.release(ctx, name, mark)
+		if err != nil { // and the holder has gone on
+			s.disown(orphan{name: name, mark: mark, until: until, looked: true})
+		}
 		return err
 	}}, nil
 }
@@ -60,9 +64,10 @@ func (s *Store) release(ctx context.Context, name, mark string) (bool, error) {
 	})
 }
 
-// orphan is a lease that nobody knows to have: it was asked for, and no answer came.
-// Whether it was given, or will be by a server that works off what has piled up, is not
-// known. Everybody else would wait for it until it ends, for work that nobody does.
+// orphan is a lease that nobody has any more: it was asked for and no answer came, or it
+// could not be given back. Of the first, nobody knows whether it was given, or will be by
+// a server that works off what has piled up. Everybody else would wait for it until it
+// ends, for work that nobody does.
 type orphan struct {
 	name, mark string
 	until      time.Time // by then it has ended by itself

@@ -39,6 +39,22 @@ func TestALeaseWhoseAnswerCameTooLateLocksNobodyOut(t *testing.T) {
 	takeable(t, other, "l")
 }
 
+func TestALeaseThatCouldNotBeGivenBackLocksNobodyOut(t *testing.T) {
+	s, wire := wired(t)
+	s.Use(Config{Addresses: []string{wire.Addr}, Timeout: 300 * time.Millisecond})
+	other := opened(t, Config{Addresses: []string{wire.Addr}})
+	lease, err := s.Lease(t.Context(), "l", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire.Cut()
+	if err := lease.Release(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("%v", err)
+	}
+	wire.Mend()
+	takeable(t, other, "l")
+}
+
 func TestACallerWhoHangsUpLeavesNoLeaseBehind(t *testing.T) {
 	s, wire := wired(t)
 	if _, err := s.Lease(t.Context(), "warm", time.Minute); err != nil {
