@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"problem":    {},
 	"audit":      {},
 	"egress":     {},
+	"handover":   {},
 	"toolkit":    {"secret"}, // data: it knows no code
 	"connection": {"secret"},
 	"credential": {"secret", "toolkit"},

@@ -32,6 +32,7 @@ func init() {
 	caddy.RegisterModule(MemoryStore{})
 	caddy.RegisterModule(RedisStore{})
 	caddy.RegisterModule(AdminRoutes{})
+	caddy.RegisterModule(ListenerWrapper{})
 	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)

@@ -112,18 +112,8 @@ func (w *world) ask(ctx context.Context, kind string) <-chan answer {
 func (w *world) askAt(ctx context.Context, toolkit, kind string) <-chan answer {
 	got := make(chan answer, 1)
 	path := fmt.Sprintf("/%s/%d", kind, asked.Add(1))
-	go func() { got <- w.once(ctx, toolkit, path) }()
+	go func() { got <- w.attempt(ctx, toolkit, path) }()
 	return got
-}
-
-// once dials again where a reload closed a connection that nobody had read from.
-func (w *world) once(ctx context.Context, toolkit, path string) answer {
-	for {
-		a := w.attempt(ctx, toolkit, path)
-		if a.err == nil || ctx.Err() != nil || w.hasRecorded(path) {
-			return a
-		}
-	}
 }
 
 func (w *world) attempt(ctx context.Context, toolkit, path string) answer {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/toolgate/toolgate/handover"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -30,8 +31,9 @@ var states = pool{open: map[string]*state{}}
 // give back somebody else's, and a store that is opened again while it is still
 // being closed would find its file locked.
 type pool struct {
-	mu   sync.Mutex
-	open map[string]*state
+	mu      sync.Mutex
+	open    map[string]*state
+	sockets handover.Sockets
 }
 
 // state is a store and what was read from it.

@@ -25,33 +25,14 @@ import (
 // TestReloadsCutNoCall reloads again and again while calls are in flight, 500 of them
 // for as long as all reloads take, and others one after the other. None leaves anything
 // behind.
+//
+// Those that may be made twice all succeed: net/http makes them again where a reload
+// closes the connection that it had kept, in the moment in which it is used. A POST
+// without an Idempotency-Key may come to nothing there, before it has reached us, and
+// nowhere else: on a connection that was never used no call is lost.
 func TestReloadsCutNoCall(t *testing.T) {
-	// Those that may be made twice succeed on every connection that the client had kept:
-	// net/http's makes up for what it meets there. On a fresh one nobody does, and on a
-	// busy machine a few meet the end of the old listener.
-	t.Run("with calls between the reloads", func(t *testing.T) {
-		s := newReloadStorm(t)
-		s.reload(400)
-		fresh := 0
-		s.failed.Range(func(path, err any) bool {
-			var kept *onKept
-			switch {
-			case strings.Contains(path.(string), "/once/"):
-			case errors.As(err.(error), &kept):
-				t.Errorf("%s: %v", path, err)
-			default:
-				fresh++
-			}
-			return true
-		})
-		t.Logf("%d calls that may be made twice met the end of a listener on a fresh connection", fresh)
-	})
-	// Every one that reached us gets its whole answer. One that did not may come to
-	// nothing: when Caddy closes the old listening socket, Linux resets what waits in
-	// its queue, and Go's server closes what it has not read; clients have to dial again.
-	t.Run("one reload after the other", func(t *testing.T) {
-		newReloadStorm(t).reload(0)
-	})
+	t.Run("with calls between the reloads", func(t *testing.T) { newReloadStorm(t).reload(400) })
+	t.Run("one reload after the other", func(t *testing.T) { newReloadStorm(t).reload(0) })
 }
 
 // reloadStorm is calls that go on while the configuration is loaded anew.
@@ -131,7 +112,7 @@ func (s *reloadStorm) reload(between int) {
 	s.compare()
 }
 
-// ask calls until there is an answer.
+// ask calls until there is an answer, and notes each failure.
 func (s *reloadStorm) ask(method, kind string) {
 	for {
 		path := fmt.Sprintf("%s/%d", kind, s.calls.Add(1))
@@ -174,7 +155,8 @@ func (s *reloadStorm) once(method, path string) error {
 // onKept is what went wrong on a connection that the client had kept.
 type onKept struct{ error }
 
-// compare looks the calls that failed up in the audit log, where they must not be.
+// compare looks at the calls that failed, and for them in the audit log, where they must
+// not be.
 func (s *reloadStorm) compare() {
 	s.t.Helper()
 	record, err := os.ReadFile(filepath.Join(s.dir, "audit.log"))
@@ -184,12 +166,16 @@ func (s *reloadStorm) compare() {
 	again := 0
 	s.failed.Range(func(path, err any) bool {
 		again++
-		if bytes.Contains(record, []byte(`"path":"`+path.(string)+`"`)) {
+		var kept *onKept
+		switch {
+		case bytes.Contains(record, []byte(`"path":"`+path.(string)+`"`)):
 			s.t.Errorf("%s was on its way and was cut: %v", path, err)
+		case !strings.Contains(path.(string), "/once/") || !errors.As(err.(error), &kept):
+			s.t.Errorf("%s: %v", path, err)
 		}
 		return true
 	})
-	s.t.Logf("%d calls over %d reloads, %d of them held, %d had to dial again", s.calls.Load(), reloads, heldCalls, again)
+	s.t.Logf("%d calls over %d reloads, %d of them held, %d without a key met the end of a kept connection", s.calls.Load(), reloads, heldCalls, again)
 	if !bytes.Contains(record, []byte(`"path":"/extra/read/`)) {
 		s.t.Error("no call went through while reloading, or the audit log has none")
 	}
