@@ -17,6 +17,7 @@ import (
 // authorize gets a credential that works now. Where there is none it refuses,
 // before the provider has heard of the call.
 func (g *Gateway) authorize(x *exchange) error {
+	x.since = g.tunnels.ends.Load()
 	if x.toolkit.Auth.PerUser {
 		grant, err := g.cfg.Credentials.Token(x.in.Context(), x.toolkit, x.key())
 		if err != nil {

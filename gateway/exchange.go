@@ -47,6 +47,7 @@ type exchange struct {
 
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used
+	since      uint64                // how many grants had been taken back when it was read
 	credential credential.Credential
 	secrets    []string // of credential and those before it
 

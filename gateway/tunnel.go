@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -37,9 +38,9 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, ok := g.tunnels.add(x.grant.Key, func() { agent.Close(); upstream.Close() })
-	if !ok { // in this very moment
-		x.outcome.status, x.outcome.err = statusCallerGone, errClosing
+	forget, err := g.tunnels.add(x.grant.Key, x.since, func() { agent.Close(); upstream.Close() })
+	if err != nil { // in this very moment
+		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
 	}
 	defer forget()
@@ -51,7 +52,10 @@ func (g *Gateway) tunnel(x *exchange) {
 	x.outcome.bytes = join(agent, buffered, upstream)
 }
 
-var errClosing = errors.New("gateway: shutting down")
+var (
+	errClosing   = errors.New("gateway: shutting down")
+	errTakenBack = errors.New("gateway: the grant was taken back")
+)
 
 // asked reports whether the agent's request was to change to that protocol.
 func (x *exchange) asked(protocol string) bool {
@@ -116,10 +120,12 @@ func endWriting(c io.Closer, err error) {
 // tunnels are the upgraded connections that are open, so that they can be ended
 // when a grant is taken back or the process stops. No server keeps track of them.
 type tunnels struct {
+	ends   atomic.Uint64 // grants taken back so far
 	mu     sync.Mutex
 	closed bool
 	next   int
 	open   map[int]openTunnel
+	taken  [256]connection.Key // the latest ones, that of ends-1 last
 }
 
 type openTunnel struct {
@@ -127,11 +133,22 @@ type openTunnel struct {
 	end func()
 }
 
-func (t *tunnels) add(key connection.Key, end func()) (forget func(), ok bool) {
+// add takes a tunnel in whose grant was read when ends was since. A grant that was taken
+// back between then and now would live on in it, which nobody ends any more.
+func (t *tunnels) add(key connection.Key, since uint64, end func()) (forget func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, false
+		return nil, errClosing
+	}
+	ends := t.ends.Load()
+	if ends-since > uint64(len(t.taken)) {
+		return nil, errTakenBack // or not: it may be among those that are forgotten
+	}
+	for ; since < ends; since++ {
+		if t.taken[since%uint64(len(t.taken))] == key {
+			return nil, errTakenBack
+		}
 	}
 	if t.open == nil {
 		t.open = map[int]openTunnel{}
@@ -143,7 +160,7 @@ func (t *tunnels) add(key connection.Key, end func()) (forget func(), ok bool) {
 		t.mu.Lock()
 		delete(t.open, id)
 		t.mu.Unlock()
-	}, true
+	}, nil
 }
 
 func (t *tunnels) over() bool {
@@ -155,6 +172,8 @@ func (t *tunnels) over() bool {
 // close ends those of one connection.
 func (t *tunnels) close(key connection.Key) {
 	t.mu.Lock()
+	t.taken[t.ends.Load()%uint64(len(t.taken))] = key
+	t.ends.Add(1)
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
 	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.key != key }))
