@@ -4,6 +4,7 @@
 package egress
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,7 +17,7 @@ import (
 
 // Apart makes calls over the connections of [Keep], each with nothing left of another.
 func Apart(tr *http.Transport) *Calls {
-	return &Calls{lanes{shared: tr, http1: map[string]bool{}, owners: map[string]*lane{}}}
+	return &Calls{lanes{shared: tr, http1: map[string]bool{}, owners: map[string]*list.Element{}}}
 }
 
 // Calls is an http.RoundTripper.

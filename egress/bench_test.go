@@ -24,7 +24,7 @@ func BenchmarkUsersOverHTTP1(b *testing.B) {
 		_, _ = io.WriteString(w, "ok")
 	}))
 	defer s.Close()
-	for _, users := range []int{1, 4, 16, 256} {
+	for _, users := range []int{1, 4, 16, 256, 1000} {
 		b.Run(fmt.Sprint(users), func(b *testing.B) {
 			var dials, next atomic.Int64
 			tr := &http.Transport{

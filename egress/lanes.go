@@ -4,6 +4,7 @@
 package egress
 
 import (
+	"container/list"
 	"net/http"
 	"sync"
 )
@@ -17,17 +18,17 @@ type lanes struct {
 
 	mu     sync.Mutex
 	http1  map[string]bool // hosts, as in URLs
-	owners map[string]*lane
-	clock  uint64
+	owners map[string]*list.Element // of order
+	order  list.List                // of *lane, the one used last in front
 }
 
 type lane struct {
 	*http.Transport
-	used uint64 // by the clock
+	owner string
 }
 
 const (
-	maxLanes    = 256
+	maxLanes    = 1024
 	laneIdle    = 4 // connections that one owner keeps for a host
 	maxLaneHost = 64
 )
@@ -40,30 +41,24 @@ func (l *lanes) way(owner, host string) *http.Transport {
 	if owner == "" || !l.http1[host] || l.shared.MaxConnsPerHost > 0 || l.shared.MaxIdleConns > 0 {
 		return l.shared
 	}
-	at := l.owners[owner]
-	if at == nil {
-		if len(l.owners) >= maxLanes {
-			l.dropOldestLocked()
-		}
-		at = &lane{Transport: l.shared.Clone()}
-		at.MaxIdleConnsPerHost = min(laneIdle, at.MaxIdleConnsPerHost)
-		l.owners[owner] = at
+	if at := l.owners[owner]; at != nil {
+		l.order.MoveToFront(at)
+		return at.Value.(*lane).Transport
 	}
-	l.clock++
-	at.used = l.clock
-	return at.Transport
+	if l.order.Len() >= maxLanes {
+		l.dropOldestLocked()
+	}
+	fresh := &lane{l.shared.Clone(), owner}
+	fresh.MaxIdleConnsPerHost = min(laneIdle, fresh.MaxIdleConnsPerHost)
+	l.owners[owner] = l.order.PushFront(fresh)
+	return fresh.Transport
 }
 
 // dropOldestLocked forgets the owner who has called least lately. What is under way goes on.
 func (l *lanes) dropOldestLocked() {
-	var oldest string
-	for owner, at := range l.owners {
-		if oldest == "" || at.used < l.owners[oldest].used {
-			oldest = owner
-		}
-	}
-	l.owners[oldest].CloseIdleConnections()
-	delete(l.owners, oldest)
+	oldest := l.order.Remove(l.order.Back()).(*lane)
+	oldest.CloseIdleConnections()
+	delete(l.owners, oldest.owner)
 }
 
 // spoke notes what a host speaks.
@@ -82,6 +77,6 @@ func (l *lanes) closeIdle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, at := range l.owners {
-		at.CloseIdleConnections()
+		at.Value.(*lane).CloseIdleConnections()
 	}
 }
