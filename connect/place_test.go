@@ -213,6 +213,25 @@ func TestAnAddressThatIsNotAllowedAnyMoreHasToBeConnectedAgain(t *testing.T) {
 	c.wantStatus(t, connection.NotConnected, connection.GrantMoved)
 }
 
+// Where nothing is to be proved, the account is named by its own instance all the same.
+func TestTheAccountIsAskedForAtItsOwnInstance(t *testing.T) {
+	for name, expect := range map[string][]string{"after it is kept": nil, "before, where one is expected": {"*@acme.example"}} {
+		t.Run(name, func(t *testing.T) {
+			c := newCompanies(t)
+			tk := *c.cfg.Toolkits["acme"].Toolkit
+			tk.Variables = map[string]toolkit.Variable{"instance": tk.Variables["instance"]}
+			tk.BaseURL, tk.Identity, tk.ExpectAccount = &url.URL{Scheme: "https", Host: "{instance}"}, &toolkit.Identity{Path: "/v3/company/123/companyinfo/123", Field: "email"}, expect
+			c.reload(func(cfg *connect.Config) {
+				cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: &tk, Upstream: upstream(c.api)}
+			})
+			c.finish(func(url.Values) {}).want(t, http.StatusOK, "Connected as alice@acme.example")
+			if want := []string{"https://na1.acme.example/v3/company/123/companyinfo/123"}; !slices.Equal(c.calls, want) || c.connection().AccountLabel != "alice@acme.example" {
+				t.Errorf("calls %q, account %q", c.calls, c.connection().AccountLabel)
+			}
+		})
+	}
+}
+
 func TestTheAccountIsExpectedByTheNameThatProvedIt(t *testing.T) {
 	c := newCompanies(t)
 	c.cfg.Toolkits["acme"].Toolkit.ExpectAccount = []string{"bob@acme.example"}

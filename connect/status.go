@@ -112,11 +112,10 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 // that is told "active" sends its call again, and would only be sent back here.
 func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (connection.Status, connection.Reason) {
 	issuer, client := tk.Grantee()
-	_, placeless := tk.For(conn.Variables)
 	switch {
 	case conn.Status != connection.Active:
 		return conn.Status, conn.Reason
-	case placeless != nil, conn.Granted.ClientID != client || conn.Granted.Issuer != issuer,
+	case tk.Allows(conn.Variables) != nil, conn.Granted.ClientID != client || conn.Granted.Issuer != issuer,
 		!slices.Contains(conn.Granted.Hosts, tk.BaseURL.Scheme+"://"+tk.BaseURL.Host):
 		return connection.NotConnected, connection.GrantMoved
 	case tk.OAuth != nil && conn.Stale(s.cfg.Now()) && tk.OAuth.RenewWith(conn.AccessToken, conn.RefreshToken, true).IsZero():

@@ -134,17 +134,25 @@ func (c Characters) only(text string) bool {
 	})
 }
 
+// Allows judges a connection's values by what is configured now: one that was good when
+// it was stored is not used where it no longer is.
+func (t *Toolkit) Allows(values map[string]string) error {
+	for name, v := range t.Variables {
+		if kept, ok := v.Accept(values[name]); !ok || kept != values[name] {
+			return fmt.Errorf("%w: %s", ErrVariable, name)
+		}
+	}
+	return nil
+}
+
 // For is the toolkit at the addresses of one connection, whose variables have these
-// values. Each is judged again by what is configured now: a value that was good when it
-// was stored is not used where it no longer is. A toolkit without variables is itself.
+// values. A toolkit without variables is itself.
 func (t *Toolkit) For(values map[string]string) (*Toolkit, error) {
 	if len(t.Variables) == 0 {
 		return t, nil
 	}
-	for name, v := range t.Variables {
-		if kept, ok := v.Accept(values[name]); !ok || kept != values[name] {
-			return nil, fmt.Errorf("%w: %s", ErrVariable, name)
-		}
+	if err := t.Allows(values); err != nil {
+		return nil, err
 	}
 	own := *t
 	own.Variables, own.BaseURL, own.Aliases = nil, filled(t.BaseURL, values), make(map[string]*url.URL, len(t.Aliases))
