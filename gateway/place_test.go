@@ -52,6 +52,7 @@ func instances(t *testing.T) *gatewaytest.World {
 			e := cfg.Toolkits["acme"]
 			at, _ := url.Parse(cfg.Toolkits["weather"].Toolkit.BaseURL.String())
 			e.Upstream = anyHost{e.Upstream, at}
+			e.Redirects = e.Upstream
 			cfg.Toolkits["acme"] = e
 		},
 	})
@@ -154,6 +155,19 @@ func TestOnlyTheConnectionsOwnAddressesBecomeTheGateways(t *testing.T) {
 		if got, link := res.Header.Get("Location"), res.Header.Get("Link"); got != want || link != "<"+want+`>; rel="next"` || w.Provider.Calls() != calls+1 {
 			t.Errorf("%s became %s and %s, want %s", location, got, link, want)
 		}
+	}
+}
+
+// A pattern of redirect_hosts may be wider than one connection.
+func TestARedirectToTheOwnInstanceIsNoDownload(t *testing.T) {
+	w := instances(t)
+	w.Toolkits["acme"].RedirectHosts = []toolkit.HostPattern{"*.acme.example"}
+	w.Provider.Handle(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Location", "https://na1.acme.example/api/1/next")
+		rw.WriteHeader(http.StatusFound)
+	})
+	if res, _ := get(w, "ada", "/acme/x"); res.Header.Get("Location") != w.H1+"/acme/next" || w.Provider.Calls() != 1 {
+		t.Errorf("to %s, %d calls", res.Header.Get("Location"), w.Provider.Calls())
 	}
 }
 
