@@ -165,6 +165,11 @@ func (t *Toolkit) check(id string) error {
 	if o := t.OAuth2; o != nil {
 		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL)
 	}
+	for _, v := range t.Variables {
+		if v != nil {
+			addresses = append(addresses, v.Lookup)
+		}
+	}
 	if slices.ContainsFunc(addresses, caddyPlaceholder.MatchString) {
 		return nil
 	}
@@ -185,6 +190,9 @@ func (a *App) warnOfPlainHTTP(tk *toolkit.Toolkit) {
 	}
 	if tk.OAuth != nil {
 		addresses = append(addresses, tk.OAuth.TokenEndpoints()...)
+	}
+	for _, v := range tk.LookedUp() {
+		addresses = append(addresses, v.Lookup.String())
 	}
 	for _, address := range addresses {
 		if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
@@ -270,7 +278,7 @@ func (s *settings) explain(missing []string) {
 
 func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
-		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(), Headers: s.plainEach("header", t.Headers),
+		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 		ExpectAccount: t.ExpectAccount,
 	}

@@ -19,13 +19,18 @@ import (
 // `label` and `segment`, it has one.
 type Variable struct {
 	// Who says what the value is: `token_reply`, the answer that brings a token, at
-	// every renewal too; or `callback`, the address that brings the browser back.
-	// Whoever sits there can alter that, so it is kept only if the identity call, in
-	// whose address it stands, then works with the user's new token.
+	// every renewal too; `lookup`, a call with the new token when the user connects; or
+	// `callback`, the address that brings the browser back. Whoever sits there can alter
+	// that, so it is kept only if the identity call, in whose address it stands, then
+	// works with the user's new token.
 	From string `json:"from"`
 
 	// The field of the answer's JSON, dots go deeper; or the callback's parameter.
 	Field string `json:"field"`
+
+	// The address that a lookup asks, with the user's token. Of a list in the answer,
+	// the field of each element counts, and all have to say the same.
+	Lookup string `json:"lookup,omitempty"`
 
 	// The value is a host, or the https address of one, and it has to be one of these:
 	// `api.example.com`, or `*.example.com` for every host below. Whatever answers
@@ -46,7 +51,7 @@ type Variable struct {
 // parseVariable reads the option:
 //
 //	variable <name> {
-//		from    token_reply <field> | callback <parameter>
+//		from    token_reply <field> | callback <parameter> | lookup <url> <field>
 //		host    <pattern>...                                # one of these three
 //		label
 //		segment digits | alphanumeric | id [<length>]
@@ -65,7 +70,7 @@ func (t *Toolkit) parseVariable(d *caddyfile.Dispenser) error {
 	}
 	t.Variables[name] = v
 	return parseBlock(d, "variable "+name, options{
-		"from":    {"from token_reply <field>, or from callback <parameter>", v.parseFrom},
+		"from":    {"from token_reply <field>, from callback <parameter>, or from lookup <url> <field>", v.parseFrom},
 		"host":    {"host <pattern>..., such as host *.example.com", texts(&v.Hosts)},
 		"label":   {"label", flag(&v.Label)},
 		"segment": {"segment digits, alphanumeric or id, and maybe how many, such as segment digits 20", v.parseSegment},
@@ -74,10 +79,14 @@ func (t *Toolkit) parseVariable(d *caddyfile.Dispenser) error {
 
 func (v *Variable) parseFrom(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) != 2 || args[0] != string(toolkit.FromReply) && args[0] != string(toolkit.FromCallback) {
+	switch {
+	case len(args) == 2 && (args[0] == string(toolkit.FromReply) || args[0] == string(toolkit.FromCallback)):
+		v.From, v.Field = args[0], args[1]
+	case len(args) == 3 && args[0] == string(toolkit.FromLookup):
+		v.From, v.Lookup, v.Field = args[0], args[1], args[2]
+	default:
 		return errUsage
 	}
-	v.From, v.Field = args[0], args[1]
 	return nil
 }
 
@@ -95,7 +104,7 @@ func (v *Variable) parseSegment(d *caddyfile.Dispenser) (err error) {
 	return nil
 }
 
-func (t *Toolkit) variables() map[string]toolkit.VariableDefinition {
+func (t *Toolkit) variables(s *settings) map[string]toolkit.VariableDefinition {
 	if len(t.Variables) == 0 {
 		return nil
 	}
@@ -105,7 +114,7 @@ func (t *Toolkit) variables() map[string]toolkit.VariableDefinition {
 			v = new(Variable)
 		}
 		all[name] = toolkit.VariableDefinition{
-			From: toolkit.Source(v.From), Field: v.Field, Hosts: v.Hosts, Label: v.Label, Segment: toolkit.Characters(v.Segment), MaxLength: v.MaxLength,
+			From: toolkit.Source(v.From), Field: v.Field, Lookup: s.plain("variable "+name+" lookup", v.Lookup), Hosts: v.Hosts, Label: v.Label, Segment: toolkit.Characters(v.Segment), MaxLength: v.MaxLength,
 		}
 	}
 	return all

@@ -29,6 +29,7 @@ const (
 	ours          = "not_kept"      // the store or the audit log did not take it
 	otherAccount  = "other_account" // the operator expects another one
 	nowhere       = "no_address"    // the provider does not say where the account is, or names a stranger
+	several       = "several"       // the provider names more than one, and nobody can choose
 	altered       = "altered"       // the callback does not say it in any way that could be
 	unproven      = "unproven"      // the callback says it, and the provider knows nothing of it
 )

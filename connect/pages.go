@@ -97,6 +97,7 @@ var notices = map[string]string{
 	failed:        "That did not work. Nothing was connected; you can try again.",
 	otherAccount:  "That account is not the one that is expected here, so it was not connected. Sign in there with your own account and try again.",
 	nowhere:       "The other service did not say where your account is to be found, or named a place that is not expected here, so nothing was connected. Only whoever runs this service can mend that.",
+	several:       "You gave access to several places at the other service, and we cannot choose between them, so nothing was connected. Take the access to the others back in your settings there, or sign in with an account that has one, and try again.",
 	altered:       "The address that brought you back here is not complete, or was changed on the way, so nothing was connected. You can try again.",
 	unproven:      "The other service does not confirm that you may use the account that the address named which brought you back here, so nothing was connected. You can try again, and choose an account there that is yours.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",

@@ -4,13 +4,15 @@
 package connect
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
@@ -19,8 +21,8 @@ import (
 )
 
 // Some providers have another address for each account. Where it is, the token endpoint
-// says, or the callback. The first is the provider's own word. The second has come through
-// a browser, in which anybody can write another company's number into it: it counts only
+// says, a call of its own or the callback. The first two are the provider's word. The last
+// has come through a browser, in which anybody can write another company's number into it: it counts only
 // where the provider lets the new token call at that very address.
 
 var errClaim = errors.New("a parameter of the callback is missing, is there twice, or cannot be what it should be")
@@ -45,10 +47,16 @@ func claimed(tk *toolkit.Toolkit, query url.Values) (map[string]string, error) {
 // place finds the addresses of a grant. What the grant has of variables is then all that
 // the connection keeps. failure is the word for what went wrong, or "".
 func (s *Service) place(ctx context.Context, t *trip, g *oauth.Grant, claims map[string]string) (failure string, err error) {
-	if len(claims) > 0 {
+	lookups := t.toolkit.LookedUp()
+	if len(claims)+len(lookups) > 0 {
 		all := maps.Clone(claims)
 		maps.Copy(all, g.Variables)
 		g.Variables = all
+	}
+	for name, v := range lookups {
+		if g.Variables[name], failure, err = s.lookUp(ctx, t.toolkit, v, g.AccessToken); failure != "" {
+			return failure, err
+		}
 	}
 	if t.own, err = t.toolkit.For(g.Variables); err != nil {
 		return nowhere, err
@@ -57,6 +65,65 @@ func (s *Service) place(ctx context.Context, t *trip, g *oauth.Grant, claims map
 		return "", nil
 	}
 	return s.prove(ctx, t, g.AccessToken)
+}
+
+// lookUp asks for a variable's value. What the variable may not be is passed over; of
+// what is left, nobody can choose.
+func (s *Service) lookUp(ctx context.Context, tk *toolkit.Toolkit, v toolkit.Variable, token secret.String) (value, failure string, err error) {
+	short, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	a, err := s.askAt(short, tk, v.Lookup, token)
+	switch {
+	case err != nil:
+		return "", away, bare(err)
+	case a.fails():
+		return "", away, fmt.Errorf("the lookup is answered with %d", a.status)
+	case a.status < 200, a.status > 299, a.refuses(tk.Auth.Refused):
+		return "", nowhere, fmt.Errorf("the lookup is answered with %d", a.status)
+	}
+	for _, said := range eachField(a.text, v.Field) {
+		switch found, ok := v.Accept(said); {
+		case !ok || found == value:
+		case value != "":
+			return "", several, errors.New("the lookup names more than one")
+		default:
+			value = found
+		}
+	}
+	return value, "", nil // maybe none
+}
+
+// eachField gives a field of a JSON object, or of each in a list.
+func eachField(text []byte, path string) (said []string) {
+	elements := []json.RawMessage{text}
+	if list := []json.RawMessage(nil); json.Unmarshal(text, &list) == nil {
+		elements = list
+	}
+	for _, element := range elements {
+		said = append(said, textAt(element, path))
+	}
+	return said
+}
+
+// textAt is a text or a number in a JSON object, as it is written; "" where there is none.
+func textAt(text []byte, path string) string {
+	var value any
+	from := json.NewDecoder(bytes.NewReader(text))
+	from.UseNumber()
+	if from.Decode(&value) != nil {
+		return ""
+	}
+	for name := range strings.SplitSeq(path, ".") {
+		object, _ := value.(map[string]any)
+		value = object[name]
+	}
+	switch found := value.(type) {
+	case string:
+		return found
+	case json.Number:
+		return found.String()
+	}
+	return ""
 }
 
 // prove makes the identity call, in whose address the claims stand. Only an answer that
@@ -70,7 +137,7 @@ func (s *Service) prove(ctx context.Context, t *trip, token secret.String) (fail
 	}
 	name := label(a.text, t.own.Identity.Field)
 	switch {
-	case a.status >= 500, a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
+	case a.fails():
 		return away, fmt.Errorf("the provider answers %d", a.status)
 	case a.status < 200, a.status > 299, a.refuses(t.own.Auth.Refused), name == "":
 		return unproven, fmt.Errorf("the identity call does not prove what the callback says: the provider answers %d", a.status)

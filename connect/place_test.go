@@ -232,6 +232,65 @@ func TestTheAccountIsAskedForAtItsOwnInstance(t *testing.T) {
 	}
 }
 
+// sites is Acme with a path for each site, which its own list names.
+func sites(t *testing.T, list string, status int, err error) *companies {
+	t.Helper()
+	c := newCompanies(t)
+	tk := *c.cfg.Toolkits["acme"].Toolkit
+	tk.BaseURL, tk.Identity = &url.URL{Scheme: "https", Host: "api.acme.example", Path: "/ex/{site}"}, nil
+	tk.Variables = map[string]toolkit.Variable{"site": {From: toolkit.FromLookup, Field: "cloud.id", Lookup: mustParse(t, "https://api.acme.example/sites?all=1"), Segment: toolkit.IDCharacters, MaxLength: 36}}
+	c.variables, c.answer = nil, func() (int, string, error) { return status, list, err }
+	c.reload(func(cfg *connect.Config) {
+		cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: &tk, Upstream: upstream(c.api)}
+	})
+	return c
+}
+
+func TestASiteIsLookedUp(t *testing.T) {
+	for list, want := range map[string]string{
+		`{"cloud":{"id":"A-1"}}`:   "A-1",
+		`[{"cloud":{"id":"A-1"}}]`: "A-1",
+		`[{"cloud":{"id":12345678901234567890}},{"cloud":{"id":12345678901234567890},"more":1}]`: "12345678901234567890", // Atlassian names a site once for each product
+		`[{"cloud":{"id":"A-1"}},{"cloud":{"id":"../B"}},{"cloud":null},7,null]`:                 "A-1",
+	} {
+		c := sites(t, list, 200, nil)
+		c.finish(func(url.Values) {}).want(t, http.StatusOK, "Acme is connected")
+		if conn := c.connection(); !maps.Equal(conn.Variables, map[string]string{"site": want}) {
+			t.Errorf("%s: %v", list, conn.Variables)
+		}
+		if want := []string{"https://api.acme.example/sites?all=1"}; !slices.Equal(c.calls, want) {
+			t.Errorf("calls %q", c.calls)
+		}
+	}
+}
+
+func TestASiteThatIsNotClearIsNotKept(t *testing.T) {
+	for list, want := range map[string]struct {
+		status  int
+		err     error
+		failure string
+	}{
+		`[{"cloud":{"id":"A-1"}},{"cloud":{"id":"B-2"}}]`: {200, nil, "several"},
+		`[]`:                         {200, nil, "no_address"},
+		`[{"cloud":{"id":"../B"}}]`:  {200, nil, "no_address"},
+		`[{"cloud":{"id":"A-1\n"}}]`: {200, nil, "no_address"},
+		`<html>`:                     {200, nil, "no_address"},
+		``:                           {204, nil, "no_address"},
+		`{"cloud":{"id":"A-1"}} `:    {403, nil, "no_address"},
+		`{"cloud":{"id":"A-1"}}  `:   {302, nil, "no_address"},
+		`{"cloud":{"id":"A-1"}}   `:  {503, nil, "check_unavailable"},
+		`{"cloud":{"id":"A-1"}}    `: {200, errors.New("away"), "check_unavailable"},
+	} {
+		c := sites(t, list, want.status, want.err)
+		c.finish(func(url.Values) {}).want(t, http.StatusOK, "Connect Acme?")
+		c.notConnected()
+		c.wantReported("failed " + want.failure)
+		if c.acme.Stats().Revocations != 1 {
+			t.Errorf("%s was not given back", list)
+		}
+	}
+}
+
 func TestTheAccountIsExpectedByTheNameThatProvedIt(t *testing.T) {
 	c := newCompanies(t)
 	c.cfg.Toolkits["acme"].Toolkit.ExpectAccount = []string{"bob@acme.example"}

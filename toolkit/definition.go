@@ -305,8 +305,11 @@ func parseEndpoint(setting, text string) (*url.URL, error) {
 
 // Addresses are the hosts, without ports, of every address in d.
 func (d Definition) Addresses() []string {
-	var hosts []string
-	for _, text := range append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.LongLivedURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...) {
+	var hosts, lookups []string
+	for _, v := range d.Variables {
+		lookups = append(lookups, v.Lookup)
+	}
+	for _, text := range append(lookups, append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.LongLivedURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...)...) {
 		if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
 			hosts = append(hosts, u.Hostname())
 		}

@@ -21,8 +21,9 @@ import (
 // narrow things: a host that is allowed, one label of a name, or one segment of a path.
 // None of them has a character that means something in an address.
 type Variable struct {
-	From  Source
-	Field string // of the token answer's JSON, dots go deeper; or the callback's parameter
+	From   Source
+	Field  string   // of an answer's JSON, dots go deeper; or the callback's parameter
+	Lookup *url.URL // what is asked, for FromLookup
 
 	// One of these three says what a value is.
 	Hosts     []HostPattern // a host that one of them matches; none has a port
@@ -42,6 +43,9 @@ const (
 	// FromCallback: the address that brings the browser back. Whoever sits there can
 	// write anything into it, so it is a claim until the provider has proved it.
 	FromCallback Source = "callback"
+	// FromLookup: a call with the new token to a fixed address, when a user connects. Of
+	// a list, the field of each element counts, and all of them have to say the same.
+	FromLookup Source = "lookup"
 )
 
 // Characters are what a path segment may be made of. None of the sets has a dot or a
@@ -59,6 +63,7 @@ const (
 type VariableDefinition struct {
 	From      Source     `json:"from"`
 	Field     string     `json:"field"`
+	Lookup    string     `json:"lookup,omitempty"` // the address to ask
 	Hosts     []string   `json:"hosts,omitempty"`
 	Label     bool       `json:"label,omitempty"`
 	Segment   Characters `json:"segment,omitempty"`
@@ -241,6 +246,9 @@ func (t *Toolkit) addresses() func(yield func(*url.URL) bool) {
 
 // Claimed are the variables whose values a callback claims.
 func (t *Toolkit) Claimed() map[string]Variable { return t.said(FromCallback) }
+
+// LookedUp are the variables whose values a call tells.
+func (t *Toolkit) LookedUp() map[string]Variable { return t.said(FromLookup) }
 
 func (t *Toolkit) said(by Source) map[string]Variable {
 	all := maps.Clone(t.Variables)

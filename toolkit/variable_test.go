@@ -155,6 +155,11 @@ func TestVariablesThatAreRefused(t *testing.T) {
 		change func(*toolkit.Definition)
 	}{
 		{"not where a value can be from", variable("shop", func(v *toolkit.VariableDefinition) { v.From = "query" })},
+		{"has an address to ask", variable("shop", func(v *toolkit.VariableDefinition) { v.From = toolkit.FromLookup })},
+		{"has an address to ask", variable("shop", func(v *toolkit.VariableDefinition) { v.Lookup = "https://api.example.com/sites" })},
+		{"lookup: an address without user name", variable("shop", func(v *toolkit.VariableDefinition) {
+			v.From, v.Lookup = toolkit.FromLookup, "https://u:p@api.example.com"
+		})},
 		{"is not a field", variable("shop", func(v *toolkit.VariableDefinition) { v.Field = "a..b" })},
 		{"access_token is never a part", variable("shop", func(v *toolkit.VariableDefinition) { v.Field = "data.access_token" })},
 		{"code is never a part", variable("team", func(v *toolkit.VariableDefinition) { v.Field = "code" })},
@@ -195,6 +200,15 @@ func TestVariablesThatAreRefused(t *testing.T) {
 		if _, err := d.Toolkit(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
+	}
+}
+
+func TestALookupIsNoClaimAndItsHostIsKnown(t *testing.T) {
+	d := varied()
+	d.Variables["shop"] = toolkit.VariableDefinition{From: toolkit.FromLookup, Field: "dc", Lookup: "https://login.example.com/metadata", Label: true}
+	tk, err := d.Toolkit()
+	if err != nil || len(tk.LookedUp()) != 1 || len(tk.Claimed()) != 1 || len(tk.OAuth.Reply) != 1 || !slices.Contains(d.Addresses(), "login.example.com") {
+		t.Errorf("%v, %v, %q (%v)", tk.LookedUp(), tk.Claimed(), d.Addresses(), err)
 	}
 }
 

@@ -38,8 +38,10 @@ func (d VariableDefinition) variable() (Variable, error) {
 		}
 	}
 	switch {
-	case d.From != FromReply && d.From != FromCallback:
-		return v, fmt.Errorf("%q is not where a value can be from: token_reply, callback", d.From)
+	case d.From != FromReply && d.From != FromCallback && d.From != FromLookup:
+		return v, fmt.Errorf("%q is not where a value can be from: token_reply, callback, lookup", d.From)
+	case (d.From == FromLookup) != (d.Lookup != ""):
+		return v, errors.New("lookup, and nothing else, has an address to ask")
 	case d.Field == "" || slices.Contains(strings.Split(d.Field, "."), "") || strings.ContainsFunc(d.Field, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return v, fmt.Errorf("%q is not a field or a parameter", d.Field)
 	case slices.Contains(notPlaces, d.Field[strings.LastIndexByte(d.Field, '.')+1:]):
@@ -50,6 +52,13 @@ func (d VariableDefinition) variable() (Variable, error) {
 		return v, fmt.Errorf("%q are not characters of a segment: digits, alphanumeric, id", d.Segment)
 	case v.MaxLength < 1 || v.MaxLength > maxSegment:
 		return v, fmt.Errorf("a segment of 1 to %d characters, please", maxSegment)
+	}
+	if d.Lookup != "" {
+		u, err := parseEndpoint("lookup", d.Lookup)
+		if err != nil {
+			return v, err
+		}
+		v.Lookup = u
 	}
 	for _, text := range d.Hosts {
 		pattern, err := hostPattern("host", text)
@@ -161,7 +170,7 @@ func (t *Toolkit) checkVariables(d Definition) error {
 		switch v := t.Variables[name]; {
 		case !used[name]:
 			return fmt.Errorf("the variable %s stands in no address", name)
-		case v.From == FromReply:
+		case v.From != FromCallback:
 			// the provider itself says it
 		case t.Identity == nil:
 			return fmt.Errorf("variable %s: what a callback says has to be proved; say with identity by which call", name)
