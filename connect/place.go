@@ -21,9 +21,9 @@ import (
 )
 
 // Some providers have another address for each account. Where it is, the token endpoint
-// says, a call of its own or the callback. The first two are the provider's word. The last
-// has come through a browser, in which anybody can write another company's number into it: it counts only
-// where the provider lets the new token call at that very address.
+// says, a call of its own, or the callback. The first two are the provider's word. The last
+// has come through a browser, in which anybody can write another company's number into it:
+// it counts only where the provider lets the new token call at that very address.
 
 var errClaim = errors.New("a parameter of the callback is missing, is there twice, or cannot be what it should be")
 
