@@ -5,6 +5,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,7 +66,7 @@ func importGrants(ctx context.Context, p *workplace, in grantsIn) ([]grantOut, e
 			continue
 		}
 		outcome, conn, err := b.Bring(ctx, g)
-		if vault.OfOneRecord(err) {
+		if vault.OfOneRecord(err) || errors.Is(err, custody.ErrVariables) {
 			out = append(out, grantOut{Number: line.Number, Error: err.Error()})
 			continue
 		}

@@ -55,6 +55,7 @@ func (a *App) logToken(e tokencache.Event) {
 		tokencache.Unsaved:     "a new token could not be saved and is held in memory",
 		tokencache.Rejected:    "the provider refused a token that was just renewed",
 		tokencache.Narrowed:    "the provider renewed a token for fewer scopes than before",
+		tokencache.Strayed:     "the token endpoint names an address that the toolkit's variables do not allow; the connection stays where it is",
 		tokencache.Misplaced:   "the provider refused the OAuth client; check client_id and client_secret",
 	}[e.Kind]
 	level := zapcore.WarnLevel
@@ -71,6 +72,9 @@ func (a *App) logToken(e tokencache.Event) {
 	}
 	if len(e.Scopes) > 0 {
 		fields = append(fields, zap.Strings("scopes_missing", e.Scopes))
+	}
+	if len(e.Variables) > 0 {
+		fields = append(fields, zap.Strings("variables", e.Variables))
 	}
 	if e.IntentID != "" {
 		fields = append(fields, zap.String("intent", e.IntentID))

@@ -147,8 +147,10 @@ func (a *App) agentList() []gateway.Agent {
 
 // resolved replaces the placeholders of an option. An unset variable and a missing
 // file give "": what that means is for the option to say.
-func resolved(text string) (string, error) {
-	value, err := caddy.NewReplacer().ReplaceOrErr(text, false, true)
+func resolved(text string) (string, error) { return resolvedBy(caddy.NewReplacer(), text) }
+
+func resolvedBy(r *caddy.Replacer, text string) (string, error) {
+	value, err := r.ReplaceOrErr(text, false, true)
 	if err != nil {
 		return "", fmt.Errorf("%q has a placeholder that Caddy does not know: {env.NAME} and {file./path} are possible", text)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +33,10 @@ type Toolkit struct {
 	// Further hosts of the toolkit, by a short name: a call to
 	// `/{toolkit}/~{name}/…` goes there, with the same credential.
 	Hosts map[string]string `json:"hosts,omitempty"`
+
+	// Parts of these addresses that differ from connection to connection, by the name
+	// that stands there in braces, such as Salesforce's `https://{instance}`.
+	Variables map[string]*Variable `json:"variables,omitempty"`
 
 	// Headers that are sent on each call unless the agent sends its own.
 	Headers map[string]string `json:"headers,omitempty"`
@@ -82,9 +85,9 @@ type Toolkit struct {
 	// alone: the agent follows them all. Default: the catalogue's.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
 
-	// Let the catalogue's hosts, and all of `redirect_hosts`, be addresses of a
-	// private network, for a provider that is reached inside. Other hosts that are
-	// written here may be so anyway.
+	// Let the catalogue's hosts, all of `redirect_hosts`, and those that a variable
+	// names, be addresses of a private network, for a provider that is reached inside.
+	// Other hosts that are written here may be so anyway.
 	AllowPrivate bool `json:"allow_private,omitempty"`
 
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
@@ -162,7 +165,12 @@ func (t *Toolkit) check(id string) error {
 	if o := t.OAuth2; o != nil {
 		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL)
 	}
-	if slices.ContainsFunc(addresses, func(s string) bool { return strings.Contains(s, "{") }) {
+	for _, v := range t.Variables {
+		if v != nil {
+			addresses = append(addresses, v.Lookup)
+		}
+	}
+	if slices.ContainsFunc(addresses, caddyPlaceholder.MatchString) {
 		return nil
 	}
 	base, _ := toolkit.Builtin(id)
@@ -182,6 +190,9 @@ func (a *App) warnOfPlainHTTP(tk *toolkit.Toolkit) {
 	}
 	if tk.OAuth != nil {
 		addresses = append(addresses, tk.OAuth.TokenEndpoints()...)
+	}
+	for _, v := range tk.LookedUp() {
+		addresses = append(addresses, v.Lookup.String())
 	}
 	for _, address := range addresses {
 		if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
@@ -225,7 +236,11 @@ func (s *settings) plain(name, text string) string {
 	if s.dry {
 		return text
 	}
-	value, err := resolved(text)
+	return s.with(caddy.NewReplacer(), name, text)
+}
+
+func (s *settings) with(r *caddy.Replacer, name, text string) string {
+	value, err := resolvedBy(r, text)
 	if err != nil && s.err == nil {
 		s.err = fmt.Errorf("%s: %w", name, err)
 	}
@@ -263,7 +278,7 @@ func (s *settings) explain(missing []string) {
 
 func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
-		ID: id, Name: t.Name, BaseURL: s.plain("base_url", t.BaseURL), Hosts: s.plainEach("host", t.Hosts), Headers: s.plainEach("header", t.Headers),
+		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 		ExpectAccount: t.ExpectAccount,
 	}

@@ -33,13 +33,15 @@ type transport struct {
 
 const transportModule = "http.reverse_proxy.transport.http"
 
-// newTransport is the way to the toolkit's own hosts.
+// newTransport is the way to the toolkit's own hosts. Without guarded, which may be
+// empty, all of them may be private. A host that a variable names is the provider's choice
+// or a browser's, whoever wrote the pattern.
 func newTransport(ctx caddy.Context, tk *toolkit.Toolkit, raw json.RawMessage, guarded map[string]bool) (*transport, error) {
 	options, err := transportOptions(tk, raw)
 	if err != nil {
 		return nil, err
 	}
-	return loadTransport(ctx, options, func(host string) bool { return guarded[host] })
+	return loadTransport(ctx, options, func(host string) bool { return guarded[host] || guarded != nil && tk.VariableHost(host) })
 }
 
 const (
@@ -133,6 +135,8 @@ func refuseTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) error {
 		return errors.New("transport: proxy_protocol would tell the provider the addresses of your agents")
 	case o.TLS != nil && strings.ContainsAny(o.TLS.ServerName, "{}"):
 		return errors.New("transport: tls_server_name has to be a fixed name")
+	case o.TLS != nil && o.TLS.ServerName != "" && tk.HasVariableHost():
+		return errors.New("transport: tls_server_name is one name, and the hosts of this toolkit's connections have others")
 	case slices.Contains(o.Versions, "3"):
 		return errors.New("transport: versions 3 is not possible here; 1.1, 2 and h2c are")
 	case o.TLS != nil && tk.BaseURL.Scheme == "http":

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -46,7 +47,7 @@ func (s *Service) check(ctx context.Context, tk *toolkit.Toolkit, key secret.Str
 		return "", away, bare(err)
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.refuses(tk.Auth.Refused):
 		return "", wrongKey, nil
-	case a.status >= 500, a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
+	case a.fails():
 		return "", away, fmt.Errorf("the provider answers %d", a.status)
 	case a.status < 200, a.status > 299:
 		// A redirect too, which leads to a page for people: nobody follows it with a key.
@@ -66,13 +67,18 @@ type answer struct {
 // ask calls the toolkit's API as any call of an agent's would be made: by its own
 // transport, to its own host, with its headers. A RoundTripper follows no redirect.
 func (s *Service) ask(ctx context.Context, tk *toolkit.Toolkit, path, query string, token secret.String) (answer, error) {
-	upstream := s.cfg.Toolkits[tk.ID].Upstream
-	if upstream == nil {
-		return answer{}, errors.New("there is no way to the provider")
-	}
 	target, err := tk.Target(path, query)
 	if err != nil {
 		return answer{}, err
+	}
+	return s.askAt(ctx, tk, target, token)
+}
+
+// askAt is ask for an address that is known.
+func (s *Service) askAt(ctx context.Context, tk *toolkit.Toolkit, target *url.URL, token secret.String) (answer, error) {
+	upstream := s.cfg.Toolkits[tk.ID].Upstream
+	if upstream == nil {
+		return answer{}, errors.New("there is no way to the provider")
 	}
 	req := (&http.Request{
 		Method: http.MethodGet, URL: target, Host: target.Host,
@@ -93,6 +99,11 @@ func (s *Service) ask(ctx context.Context, tk *toolkit.Toolkit, path, query stri
 		a.text, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	}
 	return a, nil
+}
+
+// fails reports whether the provider has a problem that passes.
+func (a answer) fails() bool {
+	return a.status >= 500 || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout
 }
 
 // refuses reports whether the answer is the provider's own way to say 401.

@@ -72,6 +72,7 @@ func TestASecondConsentWithoutARefreshTokenKeepsTheFirst(t *testing.T) {
 		"the same account":           {func(*connection.Connection) {}, "first"},
 		"another account":            {func(c *connection.Connection) { c.AccountLabel = "bob@acme.example" }, ""},
 		"an account without a name":  {func(c *connection.Connection) { c.AccountLabel = "" }, ""},
+		"another place":              {func(c *connection.Connection) { c.Variables = map[string]string{"realm": "2"} }, ""},
 		"a grant that has ended":     {func(c *connection.Connection) { c.Status = connection.Expired }, ""},
 		"a grant to another client":  {func(c *connection.Connection) { c.Granted.ClientID = "another" }, ""},
 		"a grant of somebody else's": {func(c *connection.Connection) { c.Granted.Issuer = "https://evil.example" }, ""},

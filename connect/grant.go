@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -27,6 +28,10 @@ const (
 	failed        = "failed"        // the provider does not accept the code, or who knows
 	ours          = "not_kept"      // the store or the audit log did not take it
 	otherAccount  = "other_account" // the operator expects another one
+	nowhere       = "no_address"    // the provider does not say where the account is, or names a stranger
+	several       = "several"       // the provider names more than one, and nobody can choose
+	altered       = "altered"       // the callback does not say it in any way that could be
+	unproven      = "unproven"      // the callback says it, and the provider knows nothing of it
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word
@@ -56,9 +61,16 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if t.refusal != "" || t.code == "" {
 		return failureOf(t.refusal), nil
 	}
+	claims, err := claimed(t.toolkit, t.query) // before the code is spent
+	if err != nil {
+		return altered, err
+	}
 	grant, err := s.cfg.Exchanger.Exchange(ctx, t.toolkit.OAuth, t.code, t.flow.Verifier, t.flow.RedirectURI)
 	if err != nil {
 		return exchangeFailure(err), err
+	}
+	if failure, err := s.place(ctx, t, &grant, claims); failure != "" {
+		return failure, errors.Join(err, s.giveBack(ctx, t, grant))
 	}
 	if err := s.expected(ctx, t, grant); err != nil {
 		return otherAccount, err
@@ -82,8 +94,7 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if len(t.toolkit.ExpectAccount) == 0 {
 		return nil
 	}
-	label := s.account(ctx, t.toolkit, g.AccessToken)
-	if t.toolkit.Expects(label, t.link.User) {
+	if t.toolkit.Expects(s.labelOf(ctx, t, g), t.link.User) {
 		return nil
 	}
 	return errors.Join(errNotExpected, s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
@@ -116,30 +127,25 @@ func exchangeFailure(err error) string {
 // keep saves the grant as the user's connection. An earlier one keeps its id.
 func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 	var conn connection.Connection
-	label, asked := "", false
 	err := persist(ctx, func() error {
 		before, err := s.before(ctx, t.link.key())
 		if err != nil {
 			return err
 		}
 		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
-		if mayKeepOld(before, fresh) {
-			if !asked {
-				label, asked = s.account(ctx, t.toolkit, g.AccessToken), true
-			}
-			if fresh.AccountLabel = label; label == before.AccountLabel {
-				fresh.RefreshToken = before.RefreshToken
-			}
+		if mayKeepOld(before, fresh) && s.labelOf(ctx, t, g) == before.AccountLabel {
+			fresh.RefreshToken = before.RefreshToken
 		}
+		fresh.AccountLabel = t.label
 		conn, err = s.cfg.Vault.Save(ctx, fresh) // ErrConflict: a refresh of the old grant came between
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("keeping a grant: %w", err)
 	}
-	t.scopes, t.link.Account = conn.Scopes, label
+	t.scopes, t.link.Account = conn.Scopes, t.label
 	s.cfg.Connected(conn)
-	if !asked {
+	if !t.asked {
 		s.name(ctx, t, conn)
 	}
 	return nil
@@ -158,7 +164,7 @@ func (s *Service) before(ctx context.Context, key connection.Key) (connection.Co
 // name puts the account's label on a connection. The grant is kept by now: the
 // provider may take its time to answer, and this process may die meanwhile.
 func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection) {
-	label := s.account(ctx, t.toolkit, conn.AccessToken)
+	label := s.account(ctx, t.own, conn.AccessToken)
 	t.link.Account = label
 	if label == "" {
 		return
@@ -184,7 +190,7 @@ func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection)
 // that was written without it has lost it.
 func mayKeepOld(before, fresh connection.Connection) bool {
 	return fresh.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active && before.AccountLabel != "" &&
-		before.Granted.Issuer == fresh.Granted.Issuer && before.Granted.ClientID == fresh.Granted.ClientID
+		before.Granted.Issuer == fresh.Granted.Issuer && before.Granted.ClientID == fresh.Granted.ClientID && maps.Equal(before.Variables, fresh.Variables)
 }
 
 // granted is before with a new grant.
@@ -194,7 +200,8 @@ func granted(before connection.Connection, key connection.Key, tk *toolkit.Toolk
 		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
 		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
-		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
+		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
+		Variables: g.Variables,
 	}
 	if conn.ID == "" {
 		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now

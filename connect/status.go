@@ -115,7 +115,7 @@ func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (con
 	switch {
 	case conn.Status != connection.Active:
 		return conn.Status, conn.Reason
-	case conn.Granted.ClientID != client || conn.Granted.Issuer != issuer,
+	case tk.Allows(conn.Variables) != nil, conn.Granted.ClientID != client || conn.Granted.Issuer != issuer,
 		!slices.Contains(conn.Granted.Hosts, tk.BaseURL.Scheme+"://"+tk.BaseURL.Host):
 		return connection.NotConnected, connection.GrantMoved
 	case tk.OAuth != nil && conn.Stale(s.cfg.Now()) && tk.OAuth.RenewWith(conn.AccessToken, conn.RefreshToken, true).IsZero():

@@ -77,6 +77,9 @@ type Connection struct {
 	// Granted is whom and what this was granted for. A later configuration that
 	// differs must not be able to send the token elsewhere.
 	Granted Grantee
+	// Variables are this connection's values for the variables in its toolkit's
+	// addresses, such as the host of an instance. The map is never written to.
+	Variables map[string]string
 	// Intent stands while a refresh is on its way to the provider.
 	Intent *Intent
 
@@ -96,8 +99,10 @@ type Grantee struct {
 	// Issuer is the issuer or, where none is known, the token endpoint. For a key of
 	// the user's own it is the form in which AccessToken holds it.
 	Issuer   string
-	ClientID string   // as registered with the provider; "" for such a key
-	Hosts    []string // host[:port] of every address that the token may go to
+	ClientID string // as registered with the provider; "" for such a key
+	// Hosts are the scheme://host[:port] of every address that the token may go to.
+	// A variable stands in one as "{name}", and Variables has its value.
+	Hosts []string
 }
 
 // Intent is written before a refresh token is sent to a provider that replaces it.

@@ -7,6 +7,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
@@ -47,11 +50,19 @@ type Bringer struct {
 // ErrOtherToolkit: the grant is for another toolkit than the one that is imported.
 var ErrOtherToolkit = errors.New("for another toolkit")
 
+// ErrVariables: nobody knows where the grant is good.
+var ErrVariables = errors.New("variables")
+
 // Bring saves a grant as the user's connection, with the client and the hosts of the
 // configured toolkit. A connection that is there is kept, unless its access has ended:
 // then there is nothing to lose. A record in its place that opens, and is no connection,
 // is replaced with Force alone: what it was, only the operator can know.
 func (b *Bringer) Bring(ctx context.Context, g Grant) (Brought, connection.Connection, error) {
+	variables, err := b.variables(g)
+	if err != nil {
+		return "", connection.Connection{}, err
+	}
+	g.Variables = variables
 	key := connection.Key{Tenant: g.Tenant, User: g.User, Toolkit: b.Toolkit.ID}
 	if key.Tenant == "" {
 		key.Tenant = b.Tenant
@@ -92,13 +103,34 @@ func (b *Bringer) Bring(ctx context.Context, g Grant) (Brought, connection.Conne
 	return "", connection.Connection{}, store.ErrConflict
 }
 
+// variables are the values of a grant for the variables in the toolkit's addresses.
+// Without them nobody knows where its token is good, and errors quote none: whatever
+// stands in the wrong place may be a token.
+func (b *Bringer) variables(g Grant) (map[string]string, error) {
+	if len(g.Variables) > len(b.Toolkit.Variables) {
+		return nil, fmt.Errorf("%w: the toolkit's addresses do not have as many", ErrVariables)
+	}
+	var values map[string]string
+	for _, name := range slices.Sorted(maps.Keys(b.Toolkit.Variables)) {
+		value, ok := b.Toolkit.Variables[name].Accept(g.Variables[name])
+		if !ok {
+			return nil, fmt.Errorf("%w: %s is missing, or is not what the toolkit allows", ErrVariables, name)
+		}
+		if values == nil {
+			values = map[string]string{}
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
 func (b *Bringer) connection(key connection.Key, before connection.Connection, g Grant) connection.Connection {
 	now := b.Now().UTC()
 	c := connection.Connection{
 		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active, CreatedAt: before.CreatedAt, UpdatedAt: now,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: now, ExpiresAt: g.ExpiresAt, Scopes: g.Scopes,
 		Granted:      connection.Grantee{Issuer: b.Toolkit.OAuth.Grantor(), ClientID: b.Toolkit.OAuth.ClientID, Hosts: b.Toolkit.Origins()},
-		AccountLabel: g.Account,
+		AccountLabel: g.Account, Variables: g.Variables,
 	}
 	if c.ID == "" {
 		c.ID, c.CreatedAt = "conn_"+rand.Text(), now

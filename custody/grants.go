@@ -27,6 +27,8 @@ type Grant struct {
 	RefreshToken secret.String
 	ExpiresAt    time.Time // zero: not known
 	Scopes       []string  // nil: not known
+	// Variables are the values for those in the toolkit's addresses.
+	Variables map[string]string
 }
 
 // Format is a way to write grants down.
@@ -51,6 +53,8 @@ type grantLine struct {
 	ExpiresAt    json.RawMessage `json:"expires_at"`
 	Scopes       json.RawMessage `json:"scopes"`
 	Account      string          `json:"account"`
+
+	Variables map[string]string `json:"variables"`
 }
 
 // ParseGrant reads one JSON object. Its errors quote nothing of it: whatever stands in
@@ -82,7 +86,7 @@ func ourGrant(text []byte) (Grant, error) {
 	}
 	g := Grant{
 		Tenant: l.Tenant, User: l.User, Toolkit: l.Toolkit, Account: l.Account,
-		AccessToken: secret.New(l.AccessToken), RefreshToken: secret.New(l.RefreshToken),
+		AccessToken: secret.New(l.AccessToken), RefreshToken: secret.New(l.RefreshToken), Variables: l.Variables,
 	}
 	return g, errors.Join(parseTime(l.ExpiresAt, &g.ExpiresAt), parseScopes(l.Scopes, &g.Scopes))
 }

@@ -187,6 +187,38 @@ func TestAGrantBecomesAConnectionOfTheConfiguredClient(t *testing.T) {
 	}
 }
 
+func TestAGrantHasToSayWhereItIsGood(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oldKey))
+	b := bringer(v)
+	b.Tenant, b.Toolkit.BaseURL.Host = "acme", "{instance}"
+	b.Toolkit.Variables = map[string]toolkit.Variable{"instance": {From: toolkit.FromReply, Field: "instance_url", Hosts: []toolkit.HostPattern{"*.salesforce.com"}}}
+	for _, line := range []string{
+		`{"user":"ada","access_token":"hunter2"}`,
+		`{"user":"ada","access_token":"hunter2","variables":{"instance":"hunter2.example"}}`,
+		`{"user":"ada","access_token":"hunter2","variables":{"hunter2":"na1.salesforce.com"}}`,
+		`{"user":"ada","access_token":"hunter2","variables":{"instance":"na1.salesforce.com","hunter2":"hunter2"}}`,
+	} {
+		g, err := custody.ParseGrant(custody.JSONLines, []byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err = b.Bring(t.Context(), g); !errors.Is(err, custody.ErrVariables) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	g, err := custody.ParseGrant(custody.JSONLines, []byte(`{"user":"ada","access_token":"at","variables":{"instance":"https://NA1.salesforce.com"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Bring(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	c, err := v.Load(t.Context(), of("ada"))
+	if err != nil || c.Variables["instance"] != "na1.salesforce.com" || !slices.Equal(c.Granted.Hosts, []string{"https://{instance}"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestAConnectionThatIsThereIsKept(t *testing.T) {
 	v := vault.New(memstore.New(nil), ring(t, oldKey))
 	save(t, v, "ada")

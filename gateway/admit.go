@@ -3,7 +3,8 @@
 
 package gateway
 
-// admit asks the policy, which sees the address that will really be called.
+// admit asks the policy, which sees the address that will really be called. A variable
+// stands in it as it is written, so that a rule holds for every connection.
 func (g *Gateway) admit(x *exchange) error {
 	if g.cfg.Policy == nil {
 		return nil

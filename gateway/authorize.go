@@ -35,10 +35,16 @@ func (g *Gateway) authorize(x *exchange) error {
 // use makes a grant the one that is used. A token goes only where it was granted
 // for, whatever the configuration says today.
 func (x *exchange) use(grant connection.Connection) error {
-	if !slices.Contains(grant.Granted.Hosts, x.target.Scheme+"://"+x.target.Host) {
+	own, err := x.toolkit.For(grant.Variables)
+	if err != nil || !slices.Contains(grant.Granted.Hosts, x.origin) {
 		return &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved}
 	}
-	x.grant = grant
+	if own != x.own {
+		if x.target, err = own.Target(x.path, x.in.URL.RawQuery); err != nil {
+			return err // resolve has looked at the path
+		}
+	}
+	x.own, x.grant = own, grant
 	x.put(credential.For(x.toolkit.Auth, grant.AccessToken))
 	return nil
 }

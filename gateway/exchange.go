@@ -39,13 +39,16 @@ type exchange struct {
 
 	// resolve
 	toolkit   *toolkit.Toolkit
+	path      string // of the toolkit, escaped
+	origin    string // of target as it is configured, maybe with a variable in it
 	upstream  http.RoundTripper
 	redirects http.RoundTripper   // nil: none is followed
 	toolkits  map[string]Endpoint // all that there are
 	target    *url.URL
 	cut       bool // the path's first segment chose the toolkit and was cut off
 
-	// authorize
+	// authorize, which also puts the connection's variables into target
+	own        *toolkit.Toolkit      // toolkit at the addresses of grant
 	grant      connection.Connection // zero where the operator's key is used
 	since      uint64                // how many grants had been taken back when it was read
 	credential credential.Credential

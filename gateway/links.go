@@ -219,7 +219,7 @@ func looksLikeNext(text string) bool {
 }
 
 func (x *exchange) rewriter() rewriter {
-	r := rewriter{toolkit: x.toolkit, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
+	r := rewriter{toolkit: x.own, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
 	if !x.cut && x.mount.Site(x.in.Host) == "" {
 		r.others = x.toolkits
 	}

@@ -97,7 +97,7 @@ func TestTheGatewaysNumberInAnotherSpellingLeadsNowhere(t *testing.T) {
 // chooses.
 func TestAPathThatChoosesAnotherToolkitLeadsNowhere(t *testing.T) {
 	x := &exchange{
-		in: httptest.NewRequest("GET", "http://gw.test/user", nil), toolkit: paging(t).toolkit, target: paging(t).target,
+		in: httptest.NewRequest("GET", "http://gw.test/user", nil), toolkit: paging(t).toolkit, own: paging(t).toolkit, target: paging(t).target,
 		toolkits: map[string]Endpoint{"github": {}, "slack": {}},
 	}
 	for given, want := range map[string]string{

@@ -54,7 +54,7 @@ func (x *exchange) redirectedTo() *url.URL {
 	if err != nil || strings.ContainsFunc(u.RawQuery, notInQuery) {
 		return nil
 	}
-	if _, own := x.toolkit.Local(u); own || r.isHere(u) || !x.toolkit.MayRedirectTo(u) {
+	if _, own := x.own.Local(u); own || r.isHere(u) || !x.toolkit.MayRedirectTo(u) {
 		return nil
 	}
 	return u

@@ -36,6 +36,7 @@ func (g *Gateway) resolve(x *exchange) error {
 	if x.toolkit.Draft() {
 		return draft(x.toolkit)
 	}
+	x.path = rest
 	x.target, err = x.toolkit.Target(rest, x.in.URL.RawQuery)
 	switch {
 	case errors.Is(err, toolkit.ErrAlias):
@@ -43,6 +44,7 @@ func (g *Gateway) resolve(x *exchange) error {
 	case err != nil:
 		return problem.New(problem.InvalidPath, "path", "The path has dot segments, backslashes or control characters, which servers read in different ways.")
 	}
+	x.origin, x.own = x.target.Scheme+"://"+x.target.Host, x.toolkit
 	return nil
 }
 

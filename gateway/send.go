@@ -55,10 +55,14 @@ func (g *Gateway) renew(x *exchange) error {
 		return g.unauthorized(x, err)
 	}
 	// Where somebody else renewed it, it may be another grant altogether.
+	before := *x.target
 	if err := x.use(fresh); err != nil {
 		return g.unauthorized(x, err)
 	}
 	x.renewed = true
+	if before != *x.target {
+		return g.record(x) // the account has moved: another address is not on paper yet
+	}
 	return nil
 }
 

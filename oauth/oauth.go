@@ -30,6 +30,11 @@ type Grant struct {
 	IssuedAt     time.Time
 	ExpiresAt    time.Time // zero: the provider did not say
 	Scopes       []string  // nil: as asked for (RFC 6749 §5.1)
+	// Variables are those that the answer names, of the toolkit's that it may name.
+	Variables map[string]string
+	// Strays are those of which it names a value that they may not have. It is not kept,
+	// and not told: nobody knows what stands there.
+	Strays []string
 }
 
 // Client sends token requests. Its methods are safe for concurrent use. Each code and

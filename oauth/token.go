@@ -90,6 +90,12 @@ func (c *Client) prolonged(ctx context.Context, o *toolkit.OAuth2, g Grant) Gran
 	if longer.Scopes == nil {
 		longer.Scopes = g.Scopes
 	}
+	for name, value := range g.Variables { // which the second answer may leave out
+		if _, again := longer.Variables[name]; !again {
+			longer.Variables[name] = value
+		}
+	}
+	longer.Strays = append(longer.Strays, g.Strays...)
 	return longer
 }
 
@@ -140,7 +146,9 @@ func (v verdict) read(res response, now time.Time) (Grant, error) {
 	case ok && !answer.usable():
 		return Grant{}, &Unavailable{cause: errors.New("an access token that cannot stand in a header")}
 	case ok:
-		return answer.grant(now, v.life(answer)), nil
+		g := answer.grant(now, v.life(answer))
+		g.Variables, g.Strays = named(res.text, v.o.Reply)
+		return g, nil
 	case res.status == http.StatusTooManyRequests || res.status >= 500 || v.passes(codes):
 		return Grant{}, &Unavailable{Unspent: unspent(res.status, code), RetryAfter: retryAfter(res.header, now), cause: fmt.Errorf("HTTP %d %s", res.status, code)}
 	case code != "" && answer.AccessToken != "" && !v.ends(codes) && !clientRefused[code]:

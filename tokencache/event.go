@@ -21,6 +21,7 @@ const (
 	Unsaved     EventKind = "unsaved"      // a new token could not be saved and is held in memory
 	Rejected    EventKind = "rejected"     // the provider refused a token that was just renewed
 	Narrowed    EventKind = "narrowed"     // the new access token is for fewer scopes than the one before
+	Strayed     EventKind = "strayed"      // the answer names an address that the toolkit does not allow; the old one stays
 	Misplaced   EventKind = "client_error" // the provider refused the operator's client
 )
 
@@ -32,6 +33,7 @@ type Event struct {
 	ExpiresAt time.Time // of the new token
 	IntentID  string
 	Scopes    []string // that were lost
+	Variables []string // that strayed
 	Err       error
 }
 

@@ -4,6 +4,7 @@
 package tokencache
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -83,5 +84,5 @@ func lost(stored, known connection.Connection, now time.Time) *purchase {
 // go to other hosts, or come under another account's name.
 func sameGrant(one, other connection.Connection) bool {
 	a, b := one.Granted, other.Granted
-	return a.Issuer == b.Issuer && a.ClientID == b.ClientID && slices.Equal(a.Hosts, b.Hosts) && one.AccountLabel == other.AccountLabel
+	return a.Issuer == b.Issuer && a.ClientID == b.ClientID && slices.Equal(a.Hosts, b.Hosts) && maps.Equal(one.Variables, other.Variables) && one.AccountLabel == other.AccountLabel
 }

@@ -232,6 +232,7 @@ func TestALostTokenGoesToNoOtherAccountAndNoOtherHost(t *testing.T) {
 	for what, how := range map[string]func(*connection.Connection){
 		"another account": func(c *connection.Connection) { c.AccountLabel = "bob@example.com" },
 		"another host":    func(c *connection.Connection) { c.Granted.Hosts = []string{"elsewhere.example"} },
+		"another place":   func(c *connection.Connection) { c.Variables = map[string]string{"realm": "2"} },
 		"another issuer":  func(c *connection.Connection) { c.Granted.Issuer = "https://elsewhere.example" },
 		"another client":  func(c *connection.Connection) { c.Granted.ClientID = "another" },
 	} {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -245,6 +246,9 @@ func (c *Source) spend(ctx context.Context, tk *toolkit.Toolkit, conn connection
 		return c.refused(ctx, tk, conn, err)
 	}
 	fresh, err := c.commit(ctx, conn, purchase{spent: payment, grant: grant})
+	if len(grant.Strays) > 0 {
+		c.tell(Event{Kind: Strayed, Key: conn.Key, Variables: grant.Strays})
+	}
 	if e, _ := c.peek(conn.Key); err == nil && e.held == nil && fresh.AccessToken.Equal(grant.AccessToken) {
 		c.tell(Event{Kind: Refreshed, Key: conn.Key, Took: c.now().Sub(start), ExpiresAt: fresh.ExpiresAt})
 		if lost := toolkit.LostScopes(conn.Scopes, grant.Scopes); len(lost) > 0 {
@@ -265,6 +269,12 @@ func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connectio
 	}
 	if g.Scopes != nil {
 		conn.Scopes = g.Scopes
+	}
+	if len(g.Variables) > 0 { // they are inside of what the toolkit allows, or would not be here
+		all := make(map[string]string, len(conn.Variables)+len(g.Variables))
+		maps.Copy(all, conn.Variables)
+		maps.Copy(all, g.Variables)
+		conn.Variables = all
 	}
 	if takenForDead(conn) {
 		conn.Status, conn.Reason = connection.Active, ""

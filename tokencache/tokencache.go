@@ -271,6 +271,10 @@ func usable(conn connection.Connection, tk *toolkit.Toolkit) error {
 		// must not be sent there; or a key in another form.
 		return &connection.Unusable{Status: connection.Active, Reason: connection.GrantMoved}
 	}
+	if tk.Allows(conn.Variables) != nil {
+		// The toolkit has got a variable since, or does not allow its value any more.
+		return &connection.Unusable{Status: connection.Active, Reason: connection.GrantMoved}
+	}
 	return nil
 }
 

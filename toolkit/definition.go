@@ -25,6 +25,8 @@ type Definition struct {
 	BaseURL string            `json:"base_url,omitempty"`
 	Hosts   map[string]string `json:"hosts,omitempty"`   // alias → URL
 	Headers map[string]string `json:"headers,omitempty"` // sent on each request
+	// Variables stand in braces in addresses, and have another value for each connection.
+	Variables map[string]VariableDefinition `json:"variables,omitempty"`
 	// RedirectHosts are where the provider keeps its downloads: "host" or "*.host";
 	// "off" alone for none.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
@@ -63,6 +65,7 @@ type AuthDefinition struct {
 
 // Over gives d with everything that over says in its place.
 func (d Definition) Over(over Definition) Definition {
+	catalogue := d
 	d.ID = cmp.Or(over.ID, d.ID)
 	d.Name = cmp.Or(over.Name, d.Name)
 	d.BaseURL = cmp.Or(over.BaseURL, d.BaseURL)
@@ -83,7 +86,7 @@ func (d Definition) Over(over Definition) Definition {
 	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
 	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
 	d.ExpectAccount = slices.Concat(d.ExpectAccount, over.ExpectAccount)
-	return d
+	return d.withVariables(catalogue, over)
 }
 
 func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
@@ -129,20 +132,23 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 	if d.BaseURL == "" {
 		return nil, fmt.Errorf("the catalogue does not know %q, so it needs a base_url", d.ID)
 	}
-	base, err := parseURL("base_url", d.BaseURL)
+	variables, err := d.variables()
 	if err != nil {
 		return nil, err
 	}
 	t := &Toolkit{
-		ID: d.ID, Name: cmp.Or(d.Name, d.ID), BaseURL: base, Aliases: map[string]*url.URL{}, Headers: canonical(d.Headers),
+		ID: d.ID, Name: cmp.Or(d.Name, d.ID), Variables: variables, Aliases: map[string]*url.URL{}, Headers: canonical(d.Headers),
 		Identity: d.Identity, Probe: d.Probe, Timeout: d.Timeout, MaxReplay: cmp.Or(d.MaxReplay, DefaultMaxReplay),
 		ExpectAccount: d.ExpectAccount,
+	}
+	if t.BaseURL, err = t.template("base_url", d.BaseURL); err != nil {
+		return nil, err
 	}
 	for alias, text := range d.Hosts {
 		if !validAlias(alias) {
 			return nil, fmt.Errorf("%q cannot be the name of a host: lower case letters, digits, _ and - only", alias)
 		}
-		if t.Aliases[alias], err = parseURL("host "+alias, text); err != nil {
+		if t.Aliases[alias], err = t.template("host "+alias, text); err != nil {
 			return nil, err
 		}
 	}
@@ -162,6 +168,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		return nil, err
 	}
 	if err := t.checkProbe(); err != nil {
+		return nil, err
+	}
+	if err := t.checkVariables(d); err != nil {
 		return nil, err
 	}
 	slices.Sort(t.Missing)
@@ -296,8 +305,11 @@ func parseEndpoint(setting, text string) (*url.URL, error) {
 
 // Addresses are the hosts, without ports, of every address in d.
 func (d Definition) Addresses() []string {
-	var hosts []string
-	for _, text := range append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.LongLivedURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...) {
+	var hosts, lookups []string
+	for _, v := range d.Variables {
+		lookups = append(lookups, v.Lookup)
+	}
+	for _, text := range append(lookups, append([]string{d.BaseURL, d.OAuth.TokenURL, d.OAuth.RefreshURL, d.OAuth.LongLivedURL, d.OAuth.RevokeURL}, slices.Collect(maps.Values(d.Hosts))...)...) {
 		if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
 			hosts = append(hosts, u.Hostname())
 		}

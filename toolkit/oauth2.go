@@ -51,6 +51,9 @@ type OAuth2 struct {
 	// go deeper. "": at the top or, if not there, in authed_user or data.
 	TokenPath string
 
+	// Reply are the toolkit's variables whose values a token answer names.
+	Reply map[string]Variable
+
 	// RefreshMethod is POST unless set; a GET has its parameters in the address.
 	RefreshMethod string
 	// RefreshGrantType is refresh_token unless set.

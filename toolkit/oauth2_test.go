@@ -16,7 +16,8 @@ import (
 )
 
 const dialect = `{
-	"id": "odd", "base_url": "https://api.odd.example", "auth": {"kind": "oauth2", "header": "X-Shopify-Access-Token", "prefix": "Zoho-oauthtoken "},
+	"id": "odd", "base_url": "https://{instance}/api",
+	"variables": {"instance": {"from": "token_reply", "field": "team.url", "hosts": ["*.odd.example"]}}, "auth": {"kind": "oauth2", "header": "X-Shopify-Access-Token", "prefix": "Zoho-oauthtoken "},
 	"oauth2": {
 		"issuer": "https://id.odd.example", "authorize_url": "https://id.odd.example/a", "token_url": "https://id.odd.example/t",
 		"refresh_url": "https://id.odd.example/r", "revoke_url": "https://id.odd.example/v", "revoke_style": "bearer",
@@ -54,6 +55,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 		Scopes: []string{"x"}, ScopeSeparator: ",", ScopeParam: "user_scope", NoPKCE: true,
 		AuthorizeParams: map[string]string{"a": "1"}, TokenParams: map[string]string{"t": "1"}, RefreshParams: map[string]string{"r": "1"},
 		BodyFormat: toolkit.FormatJSON, TokenHeaders: map[string]string{"X-Version": "2"}, TokenPath: "authed_user",
+		Reply:         map[string]toolkit.Variable{"instance": {From: toolkit.FromReply, Field: "team.url", Hosts: []toolkit.HostPattern{"*.odd.example"}, MaxLength: 64}},
 		RefreshMethod: "GET", RefreshGrantType: "fb_exchange_token", RefreshTokenParam: "fb_exchange_token", RefreshWith: toolkit.WithAccessToken,
 		LongLivedGrantType: "ig_exchange_token", LongLivedURL: "https://id.odd.example/l",
 		RefreshScope: true, ReconnectErrors: []string{"190"}, RetryErrors: []string{"2"},

@@ -82,20 +82,28 @@ func hostPatterns(texts []string) ([]HostPattern, error) {
 	}
 	var all []HostPattern
 	for _, text := range texts {
-		text = strings.ToLower(text)
-		host, port, given := strings.Cut(text, ":")
-		suffix, below := strings.CutPrefix(host, "*.")
-		switch {
-		case !validHost(suffix):
-			return nil, fmt.Errorf("redirect_hosts %q: a name such as downloads.example.com or *.example.com, please; no address, scheme or path", text)
-		case below && !strings.Contains(suffix, "."):
-			return nil, fmt.Errorf("redirect_hosts %q is too wide: at least two labels after the star, please", text)
-		case given && !validPort(port):
-			return nil, fmt.Errorf("redirect_hosts %q: a port from 1 to 65535, please", text)
+		pattern, err := hostPattern("redirect_hosts", text)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, HostPattern(text))
+		all = append(all, pattern)
 	}
 	return all, nil
+}
+
+func hostPattern(setting, text string) (HostPattern, error) {
+	text = strings.ToLower(text)
+	host, port, given := strings.Cut(text, ":")
+	suffix, below := strings.CutPrefix(host, "*.")
+	switch {
+	case !validHost(suffix):
+		return "", fmt.Errorf("%s %q: a name such as downloads.example.com or *.example.com, please; no address, scheme or path", setting, text)
+	case below && !strings.Contains(suffix, "."):
+		return "", fmt.Errorf("%s %q is too wide: at least two labels after the star, please", setting, text)
+	case given && !validPort(port):
+		return "", fmt.Errorf("%s %q: a port from 1 to 65535, please", setting, text)
+	}
+	return HostPattern(text), nil
 }
 
 func validPort(port string) bool {

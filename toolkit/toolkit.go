@@ -30,8 +30,10 @@ const (
 type Toolkit struct {
 	ID   string
 	Name string // for people, such as "GitHub"
-	// BaseURL is where the toolkit's paths begin: scheme, host, maybe a path.
-	BaseURL *url.URL
+	// BaseURL is where the toolkit's paths begin: scheme, host, maybe a path. Where the
+	// toolkit has Variables, they stand in braces in it, and no call goes there: see For.
+	BaseURL   *url.URL
+	Variables map[string]Variable
 	// Aliases are further hosts of the toolkit, by the name after "~".
 	Aliases map[string]*url.URL
 	// Headers are sent on each request, such as a required API version.
@@ -98,8 +100,9 @@ type Identity struct {
 // Draft reports whether something is missing.
 func (t *Toolkit) Draft() bool { return len(t.Missing) > 0 }
 
-// Origins are the scheme://host[:port] of every address of the toolkit, sorted:
-// the only ones that its credential may be sent to.
+// Origins are the scheme://host[:port] of every address of the toolkit, sorted: the only
+// ones that its credential may be sent to. A variable stands in them as it is written: a
+// connection has them as well as its values, and keeps them when a value changes.
 func (t *Toolkit) Origins() []string {
 	origins := []string{origin(t.BaseURL)}
 	for _, u := range t.Aliases {

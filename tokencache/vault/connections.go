@@ -110,11 +110,13 @@ type sealed struct {
 	Issuer       string    `json:"issuer,omitempty"`
 	ClientID     string    `json:"client_id,omitempty"`
 	Hosts        []string  `json:"hosts,omitempty"`
-	Intent       string    `json:"intent,omitempty"`
-	IntentSince  time.Time `json:"intent_since,omitzero"`
-	Account      string    `json:"account_label,omitempty"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
+	// Who does not know them has no toolkit whose hosts these are, and sends nothing.
+	Variables   map[string]string `json:"variables,omitempty"`
+	Intent      string            `json:"intent,omitempty"`
+	IntentSince time.Time         `json:"intent_since,omitzero"`
+	Account     string            `json:"account_label,omitempty"`
+	CreatedAt   time.Time         `json:"created_at"`
+	UpdatedAt   time.Time         `json:"updated_at"`
 }
 
 const format = 1
@@ -156,7 +158,7 @@ func encode(c connection.Connection) ([]byte, error) {
 		Format: format, ID: c.ID, Status: string(c.Status), Reason: string(c.Reason),
 		AccessToken: c.AccessToken.Reveal(), RefreshToken: c.RefreshToken.Reveal(),
 		IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(), Scopes: c.Scopes,
-		Issuer: c.Granted.Issuer, ClientID: c.Granted.ClientID, Hosts: c.Granted.Hosts,
+		Issuer: c.Granted.Issuer, ClientID: c.Granted.ClientID, Hosts: c.Granted.Hosts, Variables: c.Variables,
 		Account: c.AccountLabel, CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
 	}
 	if c.Intent != nil {
@@ -245,6 +247,7 @@ func decode(key connection.Key, d Document) (connection.Connection, error) {
 		AccessToken: secret.New(s.AccessToken), RefreshToken: secret.New(s.RefreshToken),
 		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, Scopes: s.Scopes,
 		Granted:      connection.Grantee{Issuer: s.Issuer, ClientID: s.ClientID, Hosts: s.Hosts},
+		Variables:    s.Variables,
 		AccountLabel: s.Account, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		Beyond: secret.New(beyond(d.Plain)),
 	}

@@ -46,6 +46,7 @@ func full() connection.Connection {
 		AccessToken: secret.New("access <&> \u2028 ü"), RefreshToken: secret.New("refresh"),
 		IssuedAt: at, ExpiresAt: at.Add(time.Hour), Scopes: []string{"a", "b c"},
 		Granted:      connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
+		Variables:    map[string]string{"instance": "na1.example"},
 		Intent:       &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
 		AccountLabel: "alice@example.com", CreatedAt: at.Add(-time.Hour), UpdatedAt: at,
 		Beyond: secret.New(`{"later":["x"]}`),
