@@ -181,7 +181,7 @@ func (t *Toolkit) options() options {
 		"basic":          {"basic <user> {env.PASSWORD}, or basic per_user [{ … }]", into(&t.Basic, func(b *Basic) parser { return b.parse })},
 		"no_auth":        {"no_auth", flag(&t.NoAuth)},
 		"probe":          {"probe <path>, such as probe /v1/me", text(&t.Probe)},
-		"identity":       {"identity <path> <field>", t.parseIdentity},
+		"identity":       {"identity <path> <field>, or identity id_token <claim>", t.parseIdentity},
 		"expect_account": {"expect_account <account>..., such as expect_account *@example.com", texts(&t.ExpectAccount)},
 		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
 		"max_replay":     {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},

@@ -61,11 +61,14 @@ type Toolkit struct {
 	// again when the provider refuses the token. -1: none. Default: 1 MiB.
 	MaxReplay int64 `json:"max_replay,omitempty"`
 
-	// The call that tells which account was connected: a path below base_url.
+	// The call that tells which account was connected: a path below base_url. Or
+	// `id_token`, where a claim of the ID token tells it that comes with the first access
+	// token; this needs the scope openid. An `email` that the provider does not say to be
+	// verified (`email_verified`) counts for nothing.
 	IdentityPath string `json:"identity_path,omitempty"`
 
 	// The field of that call's JSON answer that names the account, such as
-	// `login` or `user.email`.
+	// `login` or `user.email`, or the claim.
 	IdentityField string `json:"identity_field,omitempty"`
 
 	// The accounts that users may connect, by the name that the identity call gives
@@ -284,6 +287,9 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}
+		if t.IdentityPath == "id_token" {
+			d.Identity = &toolkit.Identity{IDToken: true, Field: t.IdentityField}
+		}
 	}
 	switch {
 	case t.OAuth2 != nil:

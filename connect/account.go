@@ -23,7 +23,7 @@ const (
 // account asks the provider which account was connected, for people to see. It is
 // worth no failure: without an answer the connection has no label.
 func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, token secret.String) string {
-	if tk.Identity == nil {
+	if tk.Identity == nil || tk.Identity.IDToken {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, accountLimit)

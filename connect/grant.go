@@ -72,6 +72,9 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if failure, err := s.place(ctx, t, &grant, claims); failure != "" {
 		return failure, errors.Join(err, s.giveBack(ctx, t, grant))
 	}
+	if t.own.Identity != nil && t.own.Identity.IDToken {
+		s.labelOf(ctx, t, grant) // which costs no call, and is not to be had later
+	}
 	if err := s.expected(ctx, t, grant); err != nil {
 		return otherAccount, err
 	}
@@ -145,7 +148,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
 	}
 	t.scopes, t.link.Account = conn.Scopes, t.label
 	s.cfg.Connected(conn)
-	if !t.asked {
+	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)
 	}
 	return nil

@@ -148,9 +148,14 @@ func (s *Service) prove(ctx context.Context, t *trip, token secret.String) (fail
 
 // labelOf asks for the account's name, once.
 func (s *Service) labelOf(ctx context.Context, t *trip, g oauth.Grant) string {
-	if !t.asked {
-		t.label, t.asked = s.account(ctx, t.own, g.AccessToken), true
+	switch {
+	case t.asked:
+	case t.own.Identity != nil && t.own.Identity.IDToken:
+		t.label = s.nameIn(t.toolkit, g.IDToken)
+	default:
+		t.label = s.account(ctx, t.own, g.AccessToken)
 	}
+	t.asked = true
 	return t.label
 }
 

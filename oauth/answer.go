@@ -22,6 +22,7 @@ import (
 type answer struct {
 	AccessToken  looseText  `json:"access_token"`
 	RefreshToken looseText  `json:"refresh_token"`
+	IDToken      looseText  `json:"id_token"`
 	ExpiresIn    looseInt   `json:"expires_in"`
 	Scope        looseWords `json:"scope"`
 	Error        looseCode  `json:"error"`
@@ -126,7 +127,7 @@ func (a answer) grant(now time.Time, life time.Duration) Grant {
 	// token that ended meanwhile would look good.
 	now = now.Round(0).UTC()
 	// A refresh token may hold anything: it is encoded wherever it is sent.
-	g := Grant{AccessToken: secret.New(string(a.AccessToken)), RefreshToken: secret.New(string(a.RefreshToken)), IssuedAt: now, Scopes: a.Scope}
+	g := Grant{AccessToken: secret.New(string(a.AccessToken)), RefreshToken: secret.New(string(a.RefreshToken)), IDToken: secret.New(string(a.IDToken)), IssuedAt: now, Scopes: a.Scope}
 	if a.ExpiresIn > 0 {
 		life = time.Duration(a.ExpiresIn) * time.Second
 	}

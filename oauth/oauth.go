@@ -27,6 +27,7 @@ import (
 type Grant struct {
 	AccessToken  secret.String
 	RefreshToken secret.String // zero: none was given; on a refresh, keep the old one
+	IDToken      secret.String // OpenID Connect's, as it came; zero: none
 	IssuedAt     time.Time
 	ExpiresAt    time.Time // zero: the provider did not say
 	Scopes       []string  // nil: as asked for (RFC 6749 §5.1)

@@ -184,6 +184,20 @@ func TestANumberCanBeARefreshToken(t *testing.T) {
 	}
 }
 
+func TestAnIDTokenIsHandedOnAsItCame(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"access_token":"a","id_token":"e30.e30.sig"}`:                                      "e30.e30.sig",
+		`{"access_token":"a"}`:                                                               "",
+		`{"access_token":"a","id_token":{"odd":true}}`:                                       "",
+		`{"authed_user":{"access_token":"a","id_token":"the.users.own"},"id_token":"x.y.z"}`: "the.users.own",
+	} {
+		g, err := newEndpoint(t, says(200, "application/json", text)).refresh()
+		if err != nil || g.IDToken.Reveal() != want {
+			t.Errorf("%s: %q, %v", text, g.IDToken.Reveal(), err)
+		}
+	}
+}
+
 func TestTimesAreWallTimes(t *testing.T) {
 	e := newEndpoint(t, says(200, "application/json", `{"access_token":"a","expires_in":60}`))
 	e.client.Now = time.Now // has a monotonic reading, which stands still while a laptop sleeps

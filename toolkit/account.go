@@ -6,13 +6,32 @@ package toolkit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
+
+// checkIdentity refuses an ID token that nobody would send, and one that should do what
+// only a call can.
+func (t *Toolkit) checkIdentity() error {
+	switch id := t.Identity; {
+	case id == nil || !id.IDToken:
+		return nil
+	case id.Path != "":
+		return errors.New("identity is a path or id_token, not both")
+	case t.OAuth == nil:
+		return errors.New("identity id_token is for oauth2: no other way of signing in brings one")
+	case !slices.Contains(t.OAuth.Scopes, "openid"):
+		return errors.New("identity id_token needs the scope openid, without which the provider sends none")
+	case len(t.Claimed()) > 0:
+		return errors.New("identity has to be a call here: it proves what a callback says")
+	}
+	return nil
+}
 
 // checkExpected refuses patterns that would let any account in, or none.
 func (d Definition) checkExpected() error {
 	if len(d.ExpectAccount) > 0 && d.Identity == nil {
-		return errors.New("expect_account needs identity, the call that names the account")
+		return errors.New("expect_account needs identity, which names the account")
 	}
 	for _, pattern := range d.ExpectAccount {
 		rest := strings.TrimPrefix(pattern, "*")

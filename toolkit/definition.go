@@ -173,6 +173,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 	if err := t.checkVariables(d); err != nil {
 		return nil, err
 	}
+	if err := t.checkIdentity(); err != nil {
+		return nil, err
+	}
 	slices.Sort(t.Missing)
 	return t, nil
 }

@@ -91,10 +91,12 @@ type Auth struct {
 	Password secret.String
 }
 
-// Identity is the call that tells which account was connected.
+// Identity is what tells which account was connected: a call, or a claim of the ID token
+// that came with the access token (OpenID Connect Core 1.0 §2).
 type Identity struct {
-	Path  string // below BaseURL
-	Field string // of the JSON answer; dots go deeper
+	Path    string `json:"path,omitempty"` // below BaseURL
+	IDToken bool   `json:"id_token,omitempty"`
+	Field   string `json:"field"` // of the JSON answer, or the claim; dots go deeper
 }
 
 // Draft reports whether something is missing.

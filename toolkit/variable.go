@@ -165,7 +165,7 @@ func (t *Toolkit) For(values map[string]string) (*Toolkit, error) {
 		own.Aliases[alias] = filled(u, values)
 	}
 	if t.Identity != nil {
-		own.Identity = &Identity{filledPath(t.Identity.Path, values), t.Identity.Field}
+		own.Identity = &Identity{Path: filledPath(t.Identity.Path, values), IDToken: t.Identity.IDToken, Field: t.Identity.Field}
 	}
 	path, query, asks := strings.Cut(t.Probe, "?")
 	if own.Probe = filledPath(path, values); asks {

@@ -70,8 +70,9 @@ type world struct {
 
 const clientSecret = "secret" // the example server's own
 
-// newWorld starts all of it, with more lines for the option toolgate.
-func newWorld(t *testing.T, option string) *world {
+// newWorld starts all of it, with more lines for the option toolgate and what names the
+// account.
+func newWorld(t *testing.T, option, identity string) *world {
 	t.Helper()
 	w := &world{t: t, user: "alice", held: make(chan struct{}, 100)}
 	providerPort, gatewayPort := freePort(t), freePort(t)
@@ -81,7 +82,7 @@ func newWorld(t *testing.T, option string) *world {
 	w.run("provider", []string{"PORT=" + providerPort, "REDIRECT_URI=" + w.gateway + "/callback/zitadel," + w.gateway + "/signin"})
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(fmt.Sprintf(caddyfile, dir, w.gateway, front.URL, w.provider, gatewayPort, strings.ReplaceAll(option, "ISSUER", w.provider+"/"))), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(fmt.Sprintf(caddyfile, dir, w.gateway, front.URL, w.provider, gatewayPort, strings.ReplaceAll(option, "ISSUER", w.provider+"/"), identity)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.run("toolgate", []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "PROVIDER_SECRET=" + clientSecret}, "run", "--config", config, "--adapter", "caddyfile")
@@ -108,7 +109,7 @@ const caddyfile = `{
 				client_secret {env.PROVIDER_SECRET}
 				scopes openid profile email offline_access
 			}
-			identity /me email
+			identity %[7]s
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // The provider rotates refresh tokens, and ends an access token the moment its refresh
 // token is used. So calls that are under way while another one renews get a real 401.
 func TestARealProviderThatEndsTheOldTokenAtOnce(t *testing.T) {
-	w := newWorld(t, "")
+	w := newWorld(t, "", "/me email")
 	if page := w.connect(w.refusedLink()); !strings.Contains(page, "Connected as test-user@zitadel.ch") {
 		t.Fatalf("the result page:\n%s", page)
 	}
@@ -78,7 +78,7 @@ func TestPeopleSignInWithARealProvider(t *testing.T) {
 	w := newWorld(t, `verify_user oidc ISSUER {
 			client_id web
 			client_secret {env.PROVIDER_SECRET}
-		}`)
+		}`, "/me email")
 	w.user = "id1" // the provider's sub of test-user
 	link := w.refusedLink()
 	browser := newBrowser()
@@ -94,6 +94,24 @@ func TestPeopleSignInWithARealProvider(t *testing.T) {
 	}
 	page = w.logIn(browser, link, url.Values{"token": {found(t, formToken, page)}}, "test-user@localhost", http.StatusOK)
 	if !strings.Contains(page, "Connected as test-user@zitadel.ch") {
+		t.Fatalf("the result page:\n%s", page)
+	}
+	w.works()
+}
+
+// The provider's own ID token says which account it is, and no call has to.
+func TestARealIDTokenNamesTheAccount(t *testing.T) {
+	w := newWorld(t, "", "id_token sub\n\t\t\texpect_account id1")
+	link := w.refusedLink()
+	browser := newBrowser()
+	page, _ := w.page(browser.Get(link))
+	start := func() url.Values { return url.Values{"token": {found(t, formToken, page)}} }
+	page = w.logIn(browser, link, start(), "test-user2", http.StatusOK)
+	if !strings.Contains(page, "not the one that is expected") {
+		t.Fatalf("another account:\n%s", page)
+	}
+	page = w.logIn(browser, link, start(), "test-user@localhost", http.StatusOK)
+	if !strings.Contains(page, "Connected as id1") {
 		t.Fatalf("the result page:\n%s", page)
 	}
 	w.works()
