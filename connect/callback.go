@@ -18,7 +18,7 @@ import (
 type trip struct {
 	state   string
 	flow    *flow
-	link    *link
+	link    *part // of it, for the toolkit
 	toolkit *toolkit.Toolkit
 	code    string   // the provider's yes
 	refusal string   // or its no, an error code
@@ -52,7 +52,7 @@ func (s *Service) serveCallback(v visit, toolkitID string) {
 }
 
 // showEnd shows how it went. err: the link could not be told.
-func (s *Service) showEnd(v visit, l *link, failure string, err error) {
+func (s *Service) showEnd(v visit, l *part, failure string, err error) {
 	switch {
 	case err != nil && failure == "":
 		// The grant is kept, and that is what the user has to know.
@@ -65,8 +65,17 @@ func (s *Service) showEnd(v visit, l *link, failure string, err error) {
 	default:
 		// To a clean address: the code must not stay in the history, and a page
 		// that is loaded again must not send a key again.
-		v.redirect(s.linkURL(l.ID))
+		v.redirect(s.nextPage(l, failure))
 	}
+}
+
+// nextPage is where a part's end leads: to the link's page, and to the form again where
+// what was entered is no good.
+func (s *Service) nextPage(l *part, failure string) string {
+	if failure != "" && s.cfg.Toolkits[l.Toolkit].Toolkit.OAuth == nil {
+		return s.partURL(l)
+	}
+	return s.linkURL(l.ID)
 }
 
 // checkCallback finds the flow that the callback belongs to, or answers why it may
@@ -88,8 +97,12 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.trouble(v, nil, "flow", err)
 		return nil, false
 	}
-	var ok bool
-	if t.link, ok = s.openLink(v, t.flow.LinkID); !ok {
+	l, ok := s.openLink(v, t.flow.LinkID)
+	if !ok {
+		return nil, false
+	}
+	if t.link = l.part(t.flow.Toolkit); t.link == nil || !s.offered(t.link) {
+		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
 	t.toolkit = s.cfg.Toolkits[t.link.Toolkit].Toolkit
@@ -101,7 +114,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 func (s *Service) checkTrip(v visit, t *trip, toolkitID string, query url.Values) bool {
 	issuer, client := t.toolkit.Grantee()
 	switch {
-	case t.flow.Toolkit != toolkitID || t.flow.Toolkit != t.link.Toolkit:
+	case t.flow.Toolkit != toolkitID:
 		// A flow for one toolkit and a code for another (COAT).
 		s.report("refused", v, t.link, "toolkit_mismatch", nil)
 		s.message(v, http.StatusBadRequest, stateUnknown)
@@ -134,22 +147,16 @@ func (s *Service) claim(ctx context.Context, t *trip) error {
 	if err := s.spend(ctx, t.state, *t.flow); err != nil {
 		return err
 	}
-	now := s.cfg.Now()
-	return s.update(ctx, t.link.ID, func(l *link) error {
-		if err := l.taken(now); err != nil {
-			return err
-		}
-		l.Busy = now.Add(finishLimit)
-		return nil
-	})
+	until := s.cfg.Now().Add(finishLimit)
+	return s.take(ctx, t.link, t.flow.Browser, func(p *part) { p.Busy = until })
 }
 
 // conclude writes into the link how it went, for the browser with this hash to see. It
 // did its work only if it went well.
-func (s *Service) conclude(ctx context.Context, done *link, browser, failure string) error {
+func (s *Service) conclude(ctx context.Context, done *part, browser, failure string) error {
 	now := s.cfg.Now()
 	return persist(ctx, func() error {
-		return s.update(ctx, done.ID, func(l *link) error {
+		return s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if failure == "" {
 				l.Used, l.Account = now, done.Account

@@ -9,7 +9,9 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 //go:embed pages
@@ -46,6 +48,8 @@ type view struct {
 	Link       string // where the form goes, if not to the page itself
 	Mine       string // the page of all that is connected, where there is one
 	Rows       []row
+	Tasks      []task // of a link for several toolkits
+	Done       int    // of them
 	SignedInAs string // somebody for whom the link is not
 }
 
@@ -104,7 +108,7 @@ var notices = map[string]string{
 
 const pressAgain = "This page was open twice. Please press the button once more."
 
-func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
+func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	if tk.OAuth == nil {
 		s.formPage(v, status, l, notice)
@@ -115,7 +119,7 @@ func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "confirm.html", formActions(authorize), view{
 		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
-		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l),
+		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
 		Notice: notice, Host: authorize.Host,
 	})
 }
@@ -130,7 +134,7 @@ func (s *Service) mine() string {
 
 // signInPage asks who it is. as is whom the browser is signed in as by now, or "".
 // l is nil for the person's own page.
-func (s *Service) signInPage(v visit, l *link, as string) {
+func (s *Service) signInPage(v visit, l *part, as string) {
 	place, status := s.cfg.SignIn.Place(), http.StatusOK
 	if as != "" {
 		status = http.StatusForbidden
@@ -138,15 +142,15 @@ func (s *Service) signInPage(v visit, l *link, as string) {
 	browser := s.greet(v)
 	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, minePath), Host: place.Host, SignedInAs: as}
 	if l != nil {
-		tk := s.cfg.Toolkits[l.Toolkit].Toolkit
-		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+tk.Name, tk.Name, l.Agent
+		name := s.names(l.link)
+		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+name, name, l.Agent
 		data.Link, data.Token = s.linkURL(l.ID), s.formToken(browser, l.ID)
 	}
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "signin.html", formActions(place), data)
 }
 
-func (s *Service) donePage(v visit, l *link) {
+func (s *Service) donePage(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	check, _ := tk.Check()
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
@@ -160,7 +164,7 @@ func (s *Service) message(v visit, status int, m message) {
 }
 
 // trouble is a page for a fault of ours, which passes; the cause goes to the log.
-func (s *Service) trouble(v visit, l *link, where string, err error) {
+func (s *Service) trouble(v visit, l *part, where string, err error) {
 	s.report("trouble", v, l, where, err)
 	s.sorry(v)
 }
@@ -175,12 +179,18 @@ func (s *Service) sorry(v visit) {
 // providers send people on to a login host of theirs, so does every https address
 // where the provider is on https. Our own page has nothing that could be injected
 // into; this is the second line.
-func formActions(authorize *url.URL) string {
-	actions := "'self' " + authorize.Scheme + "://" + authorize.Host
-	if authorize.Scheme == "https" {
-		actions += " https:"
+func formActions(onward ...*url.URL) string {
+	actions, anywhere := []string{"'self'"}, false
+	for _, to := range onward {
+		if origin := to.Scheme + "://" + to.Host; !slices.Contains(actions, origin) {
+			actions = append(actions, origin)
+		}
+		anywhere = anywhere || to.Scheme == "https"
 	}
-	return actions
+	if anywhere {
+		actions = append(actions, "https:")
+	}
+	return strings.Join(actions, " ")
 }
 
 // show writes a page. It has no script, loads nothing from elsewhere, and cannot be

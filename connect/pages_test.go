@@ -47,6 +47,12 @@ func everyPage(t *testing.T) map[string]*page {
 	all["expired"] = b.get(next)
 	all["nobody asks"] = b.get(mine)
 
+	w = newWorld(t, threeToolkits(t))
+	link, b = w.linkFor(alice, "acme", "keys"), newBrowser(w)
+	all["several"] = b.get(link)
+	all["several, part way"] = b.press(b.get(link+"/keys"), "key.key", goodKey)
+	all["several, done"] = b.connectFor(link, "acme", "alice")
+
 	w = newWorld(t, behindASite)
 	link, b = w.link(alice), newBrowserAs(w, "mallory")
 	all["somebody else"], all["nobody"] = b.get(link), newBrowser(w).get(link)
@@ -128,7 +134,7 @@ func wantPlain(t *testing.T, name string, p *page) {
 			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
-			onward := n.Data == "form" && strings.HasPrefix(a.Val, public+"/connect/c_") || n.Data == "a" && a.Val == helpURL || a.Val == mine
+			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || n.Data == "a" && a.Val == helpURL || a.Val == mine
 			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}

@@ -102,7 +102,7 @@ func (s *Service) serveSignedIn(v visit) {
 		v.redirect(onward) // a double click: the other one goes on
 		return
 	} else if err != nil {
-		s.trouble(v, l, "sign_in", err)
+		s.trouble(v, l.whole(), "sign_in", err)
 		return
 	}
 	user, err := s.cfg.SignIn.Finish(v.r.Context(), v.r.URL.Query(), *t)
@@ -114,10 +114,10 @@ func (s *Service) serveSignedIn(v visit) {
 	}
 	switch {
 	case errors.Is(err, ErrNotRecognised):
-		s.report("refused", v, l, "not_recognised", err)
+		s.report("refused", v, l.whole(), "not_recognised", err)
 		s.message(v, http.StatusForbidden, notRecognised)
 	case err != nil:
-		s.trouble(v, l, "sign_in", err)
+		s.trouble(v, l.whole(), "sign_in", err)
 	default:
 		v.redirect(onward)
 	}
