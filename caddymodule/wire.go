@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
@@ -142,10 +143,17 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Verifier:  verify.verifier,
 		SignIn:    verify.signIn,
 		LocalOnly: a.localOnly,
+		Client:    clientIP,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,
 	})
 	return e
+}
+
+// clientIP is the address that Caddy has found out, with regard to trusted_proxies.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
 }
 
 // ring reads the keys, making a key file where that is the default.

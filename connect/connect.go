@@ -82,6 +82,9 @@ type Config struct {
 	// LocalOnly: the pages serve browsers on this machine alone. It is how they
 	// may be used without a way to verify the user.
 	LocalOnly bool
+	// Client gives the address that a request comes from, where a proxy in front is
+	// known to say so. Nil: the peer's.
+	Client func(*http.Request) string
 	// LinkLife is how long a link lives. Zero: 15 minutes.
 	LinkLife time.Duration
 	// Report is told of what went wrong with a flow, for the operator's log;
@@ -109,6 +112,7 @@ type Event struct {
 type Service struct {
 	cfg    Config
 	prefix string // of the paths, from PublicURL, cleaned as in the links
+	trips  bound  // to a sign-in
 }
 
 // New makes a service. It touches neither store nor network.

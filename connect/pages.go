@@ -87,6 +87,8 @@ var (
 		"Open the link from your chat again, with cookies allowed for this site, and press the button."}
 	notFromHere = message{"Only for this computer", "This service is set up for use on the computer that it runs on, since it cannot tell who you are.",
 		"Open the link on that computer. Whoever runs this service can set up how users are recognised."}
+	tooMany = message{"Too many people sign in at the moment", "More sign-ins were begun from where you are than this service takes at once.",
+		"Try again in a few minutes."}
 	notAPage = message{"There is nothing here", "This address does not take what your browser sent.",
 		"Open the link from your chat again."}
 	troubleNow = message{"That did not work just now", "The service has a problem at the moment. Nothing is lost.",

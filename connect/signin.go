@@ -57,6 +57,12 @@ func SignInURI(public *url.URL) string { return public.JoinPath(signInPath).Stri
 
 // sendToSignIn is the button of the sign-in page.
 func (s *Service) sendToSignIn(v visit, linkID string) {
+	if !s.trips.admits(s.clientOf(v.r), s.cfg.Now()) {
+		s.report("refused", v, nil, "too_many_sign_ins", nil)
+		v.w.Header().Set("Retry-After", "60")
+		s.message(v, http.StatusTooManyRequests, tooMany)
+		return
+	}
 	t := &Trip{
 		State: random(stateBytes), Back: SignInURI(s.cfg.PublicURL),
 		LinkID: linkID, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
