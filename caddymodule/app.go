@@ -58,6 +58,10 @@ type App struct {
 	// on this machine only. Anywhere else it has to be chosen.
 	VerifyUser *VerifyUser `json:"verify_user,omitempty"`
 
+	// A page without an end at `<public_url>/connect`, where people see what they still
+	// have to connect. Default: none. It needs a verify_user other than none.
+	ProjectLink *ProjectLink `json:"project_link,omitempty"`
+
 	// Where connections are kept. Default: `file`, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=toolgate.stores inline_key=store"`
 
@@ -126,7 +130,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.auditTo = auditWriter(a.Audit)
-	return a.provisionToolkits(ctx)
+	if err := a.provisionToolkits(ctx); err != nil {
+		return err
+	}
+	return a.provisionProject()
 }
 
 // Start opens the store and, if there is none, makes the key file. A store that is a

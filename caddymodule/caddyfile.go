@@ -21,6 +21,7 @@ import (
 //	toolgate {
 //		public_url           <url>
 //		verify_user          none | caddy_auth <placeholder> | oidc <issuer> { … } | jwt { … } | callback <url> { … }
+//		project_link         <agent> [<toolkits>...]
 //		store                file [<path>] | redis { … } | memory
 //		encryption_key       <placeholder>
 //		audit                <file> | stderr | discard
@@ -81,6 +82,7 @@ func (a *App) options() options {
 	return options{
 		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", checked(text(&a.PublicURL), &a.PublicURL, func() error { _, err := a.checkPublicURL(); return err })},
 		"verify_user":          {verifyUsage, into(&a.VerifyUser, func(u *VerifyUser) parser { return u.parse })},
+		"project_link":         {projectUsage, into(&a.ProjectLink, func(p *ProjectLink) parser { return p.parse })},
 		"store":                {"store file [<path>], store redis { … } or store memory", a.parseStore},
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
 		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},

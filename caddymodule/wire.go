@@ -142,6 +142,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Key:       ring.Derive("connect form"),
 		Verifier:  verify.verifier,
 		SignIn:    verify.signIn,
+		Project:   a.project(),
 		LocalOnly: a.localOnly,
 		Client:    clientIP,
 		LinkLife:  time.Duration(a.LinkLife),

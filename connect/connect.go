@@ -79,6 +79,9 @@ type Config struct {
 	// either nobody asks, and whoever opens a link is taken for its user.
 	Verifier Verifier
 	SignIn   SignIn
+	// Project is the link without an end. Nil, or without a Verifier or SignIn: there is
+	// none.
+	Project *Project
 	// LocalOnly: the pages serve browsers on this machine alone. It is how they
 	// may be used without a way to verify the user.
 	LocalOnly bool

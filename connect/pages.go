@@ -67,6 +67,8 @@ var (
 		"This page looks again by itself in two seconds."}
 	otherPerson = message{"This link is for somebody else", "You are signed in here, and it was not made for you.",
 		"Close the page. If somebody sent you this link, do not go on: it would give them the use of your account."}
+	notForYou = message{"This page is not for you", "You are signed in, and nobody has set up an assistant here that works for you.",
+		"Go back to where you came from. Whoever runs this service can set up for whom it works."}
 	notSignedIn = message{"Please sign in first", "To keep accounts safe, this link opens only for the person it was made for, and we cannot tell who you are.",
 		"Sign in to the site that you use the assistant with, and open the link again in this browser."}
 	notRecognised = message{"We could not recognise you", "The sign-in was declined, or it is for somebody whom this service does not know.",
@@ -135,14 +137,17 @@ func (s *Service) mine() string {
 }
 
 // signInPage asks who it is. as is whom the browser is signed in as by now, or "".
-// l is nil for the person's own page.
-func (s *Service) signInPage(v visit, l *part, as string) {
+// l is nil for a page of the person's own.
+func (s *Service) signInPage(v visit, l *part, page, as string) {
 	place, status := s.cfg.SignIn.Place(), http.StatusOK
 	if as != "" {
 		status = http.StatusForbidden
 	}
 	browser := s.greet(v)
-	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, minePath), Host: place.Host, SignedInAs: as}
+	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, page), Host: place.Host, SignedInAs: as}
+	if page == projectPath {
+		data.Link, data.Agent = s.projectURL(), s.cfg.Project.Agent
+	}
 	if l != nil {
 		name := s.names(l.link)
 		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+name, name, l.Agent

@@ -60,8 +60,11 @@ func everyPage(t *testing.T) map[string]*page {
 	all["done, verified"] = b.connect(link, "alice")
 	all["mine"] = b.get(mine)
 	all["mine, empty"] = b.press(all["mine"])
-	w = newWorld(t, atTheApplication)
+	w = newWorld(t, aProject("acme"), behindASite)
+	all["mine, the project"], all["not for you"] = newBrowserAs(w, alice.User).get(projectLink), newBrowserAs(w, "mallory").get(projectLink)
+	w = newWorld(t, atTheApplication, aProject("acme"))
 	b = newBrowser(w)
+	all["sign in for the project"] = b.get(projectLink)
 	all["sign in"], all["sign in for mine"] = b.get(w.link(alice)), b.get(mine)
 	all["not recognised"] = b.get(public + "/signin?state=" + b.toApplication(w.link(alice)))
 	all["no sign-in"] = b.get(public + "/signin?state=nothing")
@@ -134,7 +137,7 @@ func wantPlain(t *testing.T, name string, p *page) {
 			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
-			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || n.Data == "a" && a.Val == helpURL || a.Val == mine
+			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == projectLink || n.Data == "a" && a.Val == helpURL || a.Val == mine
 			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}

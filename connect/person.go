@@ -60,7 +60,7 @@ func (s *Service) rightPerson(v visit, l *part) bool {
 		if p.user != "" {
 			s.report("refused", v, l, "other_user", nil)
 		}
-		s.signInPage(v, l, p.user)
+		s.signInPage(v, l, "", p.user)
 	case p.user != "":
 		s.report("refused", v, l, "other_user", nil)
 		s.message(v, http.StatusForbidden, otherPerson)

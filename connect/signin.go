@@ -36,7 +36,8 @@ type Trip struct {
 	Nonce    string `json:"nonce,omitempty"`    // for an id_token
 	Verifier string `json:"verifier,omitempty"` // PKCE
 
-	LinkID  string    `json:"link,omitempty"` // "": to the person's own page
+	LinkID  string    `json:"link,omitempty"` // "": to a page of the person's own
+	Page    string    `json:"page,omitempty"` // which; the version before knows one alone
 	Browser string    `json:"browser"`        // hash of the one that started
 	Started time.Time `json:"started"`
 	// User is whom the operator's server saw, and Proof the hash of what the browser
@@ -55,8 +56,8 @@ const signInPath = "signin"
 // SignInURI is the address to register with the service that users sign in with.
 func SignInURI(public *url.URL) string { return public.JoinPath(signInPath).String() }
 
-// sendToSignIn is the button of the sign-in page.
-func (s *Service) sendToSignIn(v visit, linkID string) {
+// sendToSignIn is the button of the sign-in page: for a link, or else for a page.
+func (s *Service) sendToSignIn(v visit, linkID, page string) {
 	if !s.trips.admits(s.clientOf(v.r), s.cfg.Now()) {
 		s.report("refused", v, nil, "too_many_sign_ins", nil)
 		v.w.Header().Set("Retry-After", "60")
@@ -65,7 +66,7 @@ func (s *Service) sendToSignIn(v visit, linkID string) {
 	}
 	t := &Trip{
 		State: random(stateBytes), Back: SignInURI(s.cfg.PublicURL),
-		LinkID: linkID, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
+		LinkID: linkID, Page: page, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
 	}
 	address, err := s.cfg.SignIn.Begin(v.r.Context(), t)
 	if err == nil {
@@ -97,6 +98,9 @@ func (s *Service) serveSignedIn(v visit) {
 	}
 	var l *link
 	onward := s.mineURL("")
+	if t.Page == projectPath {
+		onward = s.projectURL()
+	}
 	if t.LinkID != "" {
 		var ok bool
 		if l, ok = s.openLink(v, t.LinkID); !ok {

@@ -112,7 +112,7 @@ func (s *Service) serveStart(v visit, path string) {
 	case s.browser(v.r) == "":
 		s.message(v, http.StatusForbidden, formStale)
 	case fits && s.cfg.SignIn != nil && v.r.PostFormValue("go") == signInPath:
-		s.sendToSignIn(v, all.ID)
+		s.sendToSignIn(v, all.ID, "")
 	case !s.rightPerson(v, all.whole()):
 		// answered
 	case l == nil:
