@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -48,12 +49,14 @@ func (s *Service) serveCallback(v visit, toolkitID string) {
 		return
 	}
 	failure := s.complete(ctx, v, t)
-	s.showEnd(v, t.link, failure, s.conclude(ctx, t.link, t.flow.Browser, failure))
+	s.showEnd(v, t.link, failure, s.conclude(ctx, v, t.link, t.flow.Browser, failure))
 }
 
 // showEnd shows how it went. err: the link could not be told.
 func (s *Service) showEnd(v visit, l *part, failure string, err error) {
 	switch {
+	case errors.Is(err, errEnded):
+		v.redirect(s.linkURL(l.ID)) // which says so
 	case err != nil && failure == "":
 		// The grant is kept, and that is what the user has to know.
 		s.report("trouble", v, l, "conclude", err)
@@ -151,17 +154,30 @@ func (s *Service) claim(ctx context.Context, t *trip) error {
 	return s.take(ctx, t.link, t.flow.Browser, func(p *part) { p.Busy = until })
 }
 
+// errEnded: the link was called off while its work was being done.
+var errEnded = errors.New("the link was called off")
+
 // conclude writes into the link how it went, for the browser with this hash to see. It
-// did its work only if it went well.
-func (s *Service) conclude(ctx context.Context, done *part, browser, failure string) error {
-	now := s.cfg.Now()
-	return persist(ctx, func() error {
+// did its work only if it went well. Whoever calls a link off has the last word: what was
+// connected while they did so is taken back.
+func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, failure string) error {
+	now, ended := s.cfg.Now(), false
+	err := persist(ctx, func() error {
 		return s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
-			if failure == "" {
+			if ended = !l.Ended.IsZero(); failure == "" && !ended {
 				l.Used, l.Account = now, done.Account
 			}
 			return nil
 		})
 	})
+	if err != nil || !ended {
+		return err
+	}
+	if failure == "" {
+		if _, err := s.disconnect(ctx, v.id, done.key()); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+			return err
+		}
+	}
+	return errEnded
 }

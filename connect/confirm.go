@@ -100,7 +100,7 @@ func (s *Service) confirmed(v visit, said confirmation) (next string, err error)
 	var l *link
 	open := err == nil && t.User == ""
 	if open && t.LinkID != "" {
-		l, err = s.find(ctx, t.LinkID)
+		l, err = s.links.find(ctx, t.LinkID)
 	}
 	unknown := problem.New(problem.NotFound, "flow_id", "There is no such flow: it was confirmed before, took longer than ten minutes, or never was.")
 	switch {

@@ -99,7 +99,7 @@ type Config struct {
 
 // Event is one thing that happened to a flow.
 type Event struct {
-	// started, connected, scopes_missing, denied, failed, refused, trouble,
+	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
 	// disconnected, disconnected_here, disconnected_pending, revocation_pending
 	What      string
 	Tenant    string
@@ -114,6 +114,7 @@ type Event struct {
 // Service makes links and serves the pages behind them. It is safe for concurrent use.
 type Service struct {
 	cfg    Config
+	links  Links
 	prefix string // of the paths, from PublicURL, cleaned as in the links
 	trips  bound  // to a sign-in
 }
@@ -138,7 +139,8 @@ func New(cfg Config) *Service {
 	if cfg.May == nil {
 		cfg.May = func(caller.Caller, string) bool { return true }
 	}
-	return &Service{cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.JoinPath("/").Path, "/")}
+	links := Links{Vault: cfg.Vault, Audit: cfg.Audit, Now: cfg.Now}
+	return &Service{cfg: cfg, links: links, prefix: strings.TrimRight(cfg.PublicURL.JoinPath("/").Path, "/")}
 }
 
 // RedirectURI is the address to register with the provider of a toolkit. Each

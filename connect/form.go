@@ -141,7 +141,7 @@ func (s *Service) takeKey(v visit, l *part) {
 	}
 	s.report("started", v, l, "", nil)
 	failure := s.takeIn(ctx, v, l, tk, credential.Pack(tk.Auth, values))
-	s.showEnd(v, l, failure, s.conclude(ctx, l, hash(s.browser(v.r)), failure))
+	s.showEnd(v, l, failure, s.conclude(ctx, v, l, hash(s.browser(v.r)), failure))
 }
 
 // takeIn checks a key and saves it. It gives the word for what went wrong, or "".

@@ -110,7 +110,7 @@ func (s *Service) linkFor(ctx context.Context, who caller.Caller, ask Ask) (*lin
 // givable: a user who opens it now gets to the end.
 func (s *Service) givable(l *link) bool {
 	rest := min(minRest, s.cfg.LinkLife/2)
-	return l != nil && !l.done() && !s.cfg.Now().Add(rest).After(l.Expires)
+	return l != nil && l.Ended.IsZero() && !l.done() && !s.cfg.Now().Add(rest).After(l.Expires)
 }
 
 // lastMade gives the link that was last made for a caller and what they ask for, as it
@@ -155,11 +155,11 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, ask Ask, vers
 // ensure gives a link as it is now. Where only the note is there, the call that made
 // it is not there yet or died, and whoever comes first writes the link from the note.
 func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
-	l, err := s.find(ctx, made.ID)
+	l, err := s.links.find(ctx, made.ID)
 	if !errors.Is(err, store.ErrNotFound) {
 		return l, err
 	}
-	return made, s.save(ctx, made)
+	return made, s.links.save(ctx, made)
 }
 
 // noteName is one and the same for what is asked in another order.

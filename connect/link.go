@@ -36,6 +36,8 @@ type head struct {
 	User    string    `json:"user"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Ended is when somebody called it off, before it had done its work.
+	Ended time.Time `json:"ended,omitzero"`
 }
 
 // part is what a link does for one toolkit.
@@ -70,6 +72,9 @@ func (l *link) encode() ([]byte, error) {
 	r := linkRecord{head: l.head}
 	if len(l.parts) == 1 {
 		r.part = *l.parts[0]
+		if r.Used.IsZero() {
+			r.Used = l.Ended // the version before knows no other end
+		}
 	} else {
 		r.Parts = l.parts
 	}
@@ -131,9 +136,9 @@ func (l *link) done() bool {
 // errTaken: another callback or tab was faster, and it counts.
 var errTaken = errors.New("the link or the sign-in is taken")
 
-// taken is errTaken where the part did its work or is doing it.
+// taken is errTaken where the part did its work or is doing it, or will not do it.
 func (p *part) taken(now time.Time) error {
-	if !p.Used.IsZero() || now.Before(p.Busy) {
+	if !p.Ended.IsZero() || !p.Used.IsZero() || now.Before(p.Busy) {
 		return errTaken
 	}
 	return nil
@@ -147,59 +152,12 @@ func (l *link) othersToo(browserHash string) bool {
 
 // underWay reports whether somebody has gone to the provider and can still come back.
 func (p *part) underWay(now time.Time) bool {
-	return p.Used.IsZero() && p.Failure == "" && now.Before(p.Started.Add(flowLife))
-}
-
-// find reads the link with this id.
-func (s *Service) find(ctx context.Context, id string) (*link, error) {
-	d, err := s.cfg.Vault.Get(ctx, linkName(id))
-	if err != nil {
-		return nil, err
-	}
-	l, err := decodeLink(d.Plain)
-	if err != nil {
-		return nil, err
-	}
-	l.version = d.Version
-	return l, nil
-}
-
-// save writes the link as its next version. It is kept for a while after its end,
-// so that a latecomer is told what happened and not that it never was.
-func (s *Service) save(ctx context.Context, l *link) error {
-	text, err := l.encode()
-	if err != nil {
-		return fmt.Errorf("writing a link: %w", err)
-	}
-	d := vault.Document{Name: linkName(l.ID), Plain: text, Version: l.version + 1, Expires: l.Expires.Add(24 * time.Hour), Index: l.terms()}
-	if err := s.cfg.Vault.Put(ctx, d); err != nil {
-		return fmt.Errorf("writing a link: %w", err)
-	}
-	l.version++
-	return nil
-}
-
-// update changes a link and writes it, again if somebody else did meanwhile. change
-// sees the link as it is now and may refuse.
-func (s *Service) update(ctx context.Context, id string, change func(*link) error) error {
-	for range 5 {
-		l, err := s.find(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err = change(l); err != nil {
-			return err
-		}
-		if err = s.save(ctx, l); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
+	return p.Ended.IsZero() && p.Used.IsZero() && p.Failure == "" && now.Before(p.Started.Add(flowLife))
 }
 
 // updatePart is update for one part.
 func (s *Service) updatePart(ctx context.Context, p *part, change func(*part) error) error {
-	return s.update(ctx, p.ID, func(l *link) error {
+	return s.links.update(ctx, p.ID, func(l *link) error {
 		now := l.part(p.Toolkit)
 		if now == nil {
 			return store.ErrNotFound

@@ -63,6 +63,8 @@ var (
 		"Ask the assistant in your chat for a new link. It takes a moment."}
 	linkUsed = message{"This link has done its work", "It was used to connect an account, and a link does that only once.",
 		"If it was you, go back to your chat: everything is ready. If you did not connect anything, tell whoever runs this service."}
+	linkEnded = message{"This link was called off", "It was cancelled here, or whoever runs this service has ended it. Nothing can be connected with it any more.",
+		"If you want to connect after all, ask the assistant in your chat for a new link."}
 	linkBusy = message{"One moment", "The answer of the other service is being worked on.",
 		"This page looks again by itself in two seconds."}
 	otherPerson = message{"This link is for somebody else", "You are signed in here, and it was not made for you.",

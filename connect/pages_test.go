@@ -43,6 +43,7 @@ func everyPage(t *testing.T) map[string]*page {
 	put := httptest.NewRequest(http.MethodPut, next, nil)
 	all["method"] = showing(w.serve(put), put)
 	all["declined"] = b.get(comeBack(t, b.toProvider(next).address, "error", "access_denied"))
+	all["called off"] = b.cancels(b.get(w.link(caller.Caller{Tenant: "t", Agent: "a", User: "u"})))
 	w.clock.pass(time.Hour)
 	all["expired"] = b.get(next)
 	all["nobody asks"] = b.get(mine)

@@ -51,13 +51,17 @@ func (s *Service) serveOne(v visit, l *part) {
 
 // openLink finds a link that has a toolkit that is there, or answers why not.
 func (s *Service) openLink(v visit, id string) (*link, bool) {
-	l, err := s.find(v.r.Context(), id)
+	l, err := s.links.find(v.r.Context(), id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		s.message(v, http.StatusNotFound, linkUnknown)
 		return nil, false
 	case err != nil:
 		s.trouble(v, nil, "link", err)
+		return nil, false
+	}
+	if !l.Ended.IsZero() {
+		s.message(v, http.StatusGone, linkEnded)
 		return nil, false
 	}
 	if !slices.ContainsFunc(l.parts, s.offered) {
@@ -115,6 +119,8 @@ func (s *Service) serveStart(v visit, path string) {
 		s.sendToSignIn(v, all.ID, "")
 	case !s.rightPerson(v, all.whole()):
 		// answered
+	case fits && v.r.PostFormValue("go") == cancelling && !all.done():
+		s.cancel(v, all)
 	case l == nil:
 		v.redirect(s.linkURL(all.ID)) // it has a button for each toolkit
 	case all.several() && (!l.Used.IsZero() || s.over(v, all)):
@@ -148,6 +154,20 @@ func (s *Service) fromOurPage(v visit) bool {
 		return false
 	}
 	return true
+}
+
+// cancelling is what the button says that calls a link off.
+const cancelling = "cancel"
+
+// cancel calls the link off, for a user who did not ask for it or thinks better of it. A
+// sign-in that is under way ends with it.
+func (s *Service) cancel(v visit, l *link) {
+	if _, err := s.links.end(v.r.Context(), linkName(l.ID), v.id, "user"); err != nil {
+		s.trouble(v, l.whole(), "cancel", err)
+		return
+	}
+	s.report("cancelled", v, l.whole(), "", nil)
+	v.redirect(s.linkURL(l.ID)) // which says so
 }
 
 // startLate goes on from a fresh link: a link is short-lived so that nobody else can use

@@ -128,7 +128,7 @@ func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (con
 func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID string) (bool, error) {
 	l, _, err := s.lastMade(ctx, who, one(toolkitID))
 	if err == nil && l != nil {
-		l, err = s.find(ctx, l.ID)
+		l, err = s.links.find(ctx, l.ID)
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
