@@ -32,6 +32,7 @@ import (
 //			tenant   <name>
 //			toolkits <name>...
 //			acts_for any | <user>...
+//			callback_urls <url>...
 //		}
 //		toolkit <name> {
 //			name         <text>
@@ -110,10 +111,11 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 	}
 	a.Agents[name] = agent
 	err := parseBlock(d, "agent "+name, options{
-		"key*":     {"key {env.NAME}", placeholders(&agent.Keys)},
-		"tenant":   {"tenant <name>", text(&agent.Tenant)},
-		"toolkits": {"toolkits <name>...", texts(&agent.Toolkits)},
-		"acts_for": {"acts_for any, or acts_for <user>...", agent.parseActsFor},
+		"key*":          {"key {env.NAME}", placeholders(&agent.Keys)},
+		"tenant":        {"tenant <name>", text(&agent.Tenant)},
+		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
+		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
+		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
 		return err

@@ -76,6 +76,11 @@ func (g *Agent) check(name string) error {
 			return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
 		}
 	}
+	for _, address := range g.CallbackURLs {
+		if err := checkCallbackURL(address); err != nil {
+			return fmt.Errorf("agent %s: callback_urls %q: %w", name, address, err)
+		}
+	}
 	return nil
 }
 
@@ -140,6 +145,7 @@ func (a *App) agentList() []gateway.Agent {
 		}
 		list = append(list, gateway.Agent{
 			Name: name, Tenant: tenant, Keys: g.keys, Toolkits: g.Toolkits, ActsForAny: g.ActsForAny, ActsFor: g.ActsFor,
+			CallbackURLs: g.CallbackURLs,
 		})
 	}
 	return list

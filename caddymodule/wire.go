@@ -124,17 +124,18 @@ func (a *App) build(ring *seal.Ring) *engine {
 	}
 	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
 	e.connect = connect.New(connect.Config{
-		PublicURL: a.publicURL,
-		Toolkits:  a.connectEndpoints(),
-		Vault:     cache.vault,
-		Exchanger: client,
-		Revoker:   client,
-		Tenants:   a.tenants(),
-		Audit:     record,
-		Identify:  e.gateway.Identify,
-		May:       e.gateway.May,
-		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
-		Unsaved:   cache.tokens.Unsaved,
+		PublicURL:   a.publicURL,
+		Toolkits:    a.connectEndpoints(),
+		Vault:       cache.vault,
+		Exchanger:   client,
+		Revoker:     client,
+		Tenants:     a.tenants(),
+		Audit:       record,
+		Identify:    e.gateway.Identify,
+		May:         e.gateway.May,
+		MayCallBack: e.gateway.MayCallBack,
+		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
+		Unsaved:     cache.tokens.Unsaved,
 		Disconnected: func(k connection.Key) {
 			cache.tokens.Forget(k)
 			e.gateway.Disconnect(k)
@@ -212,11 +213,11 @@ func (a *App) probe(e *engine) error {
 type links struct{ engine *engine }
 
 // Link implements gateway.Links.
-func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask gateway.Ask) (gateway.Link, error) {
 	if l.engine.connect == nil {
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
-	link, err := l.engine.connect.Link(ctx, who, tk)
+	link, err := l.engine.connect.LinkFor(ctx, who, connect.Ask{Toolkits: []string{tk.ID}, CallbackURL: ask.CallbackURL})
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -68,7 +69,7 @@ func (s *Service) showEnd(v visit, l *part, failure string, err error) {
 	default:
 		// To a clean address: the code must not stay in the history, and a page
 		// that is loaded again must not send a key again.
-		v.redirect(s.nextPage(l, failure))
+		v.redirect(cmp.Or(s.sentBack(l, failure), s.nextPage(l, failure)))
 	}
 }
 
@@ -168,6 +169,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
 				l.Used, l.Account = now, done.Account
 			}
+			done.link = l.link // as it is from now on
 			return nil
 		})
 	})

@@ -65,6 +65,9 @@ type Config struct {
 	// May reports whether the agent may use that toolkit, and so ask how its
 	// connection stands. Nil: every agent every toolkit.
 	May func(who caller.Caller, toolkitID string) bool
+	// MayCallBack reports whether an agent may have users sent to an address after
+	// connecting. Nil: no agent to any.
+	MayCallBack func(who caller.Caller, address string) bool
 	// Connected is told of a connection that was saved, and once more when it
 	// got its label. Nil: nobody.
 	Connected func(connection.Connection)
@@ -135,6 +138,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Disconnected == nil {
 		cfg.Disconnected = func(connection.Key) {}
+	}
+	if cfg.MayCallBack == nil {
+		cfg.MayCallBack = func(caller.Caller, string) bool { return false }
 	}
 	if cfg.May == nil {
 		cfg.May = func(caller.Caller, string) bool { return true }

@@ -30,13 +30,16 @@ type Link struct {
 type Ask struct {
 	// Toolkits by their ids, in the order in which the user is shown them.
 	Toolkits []string `json:"toolkits"`
+	// CallbackURL is where the browser goes at the end, an address of the operator's
+	// application that the agent may name. "": it stays here.
+	CallbackURL string `json:"callback_url,omitempty"`
 }
 
 // one is for a single toolkit.
 func one(toolkitID string) Ask { return Ask{Toolkits: []string{toolkitID}} }
 
 // plain reports whether the ask is of the kind that the version before knows.
-func (a Ask) plain() bool { return len(a.Toolkits) == 1 }
+func (a Ask) plain() bool { return len(a.Toolkits) == 1 && a.CallbackURL == "" }
 
 // maxTogether bounds the toolkits of one link.
 const maxTogether = 20
@@ -60,6 +63,9 @@ func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolk
 // LinkFor is [Service.Link] for several toolkits. It refuses those that users do not
 // connect to, and those that the agent may not use.
 func (s *Service) LinkFor(ctx context.Context, who caller.Caller, ask Ask) (Link, error) {
+	if ask.CallbackURL != "" && !s.cfg.MayCallBack(who, ask.CallbackURL) {
+		return Link{}, problem.New(problem.BadRequest, "callback_urls", "The agent "+who.Agent+" may not have users sent to this address. The operator allows it, letter for letter, with callback_urls in the agent's block.")
+	}
 	if n := len(ask.Toolkits); n == 0 || n > maxTogether {
 		return Link{}, problem.New(problem.BadRequest, "toolkits", fmt.Sprintf("A link is for 1 to %d toolkits.", maxTogether))
 	}
@@ -133,7 +139,7 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, ask Ask, vers
 	now := s.cfg.Now()
 	l := &link{head: head{
 		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User,
-		Created: now, Expires: now.Add(s.cfg.LinkLife),
+		Created: now, Expires: now.Add(s.cfg.LinkLife), Callback: ask.CallbackURL,
 	}}
 	for _, id := range ask.Toolkits {
 		l.parts = append(l.parts, &part{link: l, Toolkit: id})

@@ -36,6 +36,9 @@ type head struct {
 	User    string    `json:"user"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Callback is the address of the operator's application that the browser goes to
+	// at the end.
+	Callback string `json:"callback,omitempty"`
 	// Ended is when somebody called it off, before it had done its work.
 	Ended time.Time `json:"ended,omitzero"`
 }
@@ -120,6 +123,7 @@ func (l *link) whole() *part {
 
 // left asks for what is still to do.
 func (l *link) left() (a Ask) {
+	a.CallbackURL = l.Callback
 	for _, p := range l.parts {
 		if p.Used.IsZero() {
 			a.Toolkits = append(a.Toolkits, p.Toolkit)
@@ -194,7 +198,7 @@ func linkName(id string) string { return vault.Name("link", hash(id)) }
 // note of whom they were made for; the others alone have a second term, so that an agent
 // that asks how things stand has no more than those looked through.
 func (l *link) terms() []string {
-	if l.several() {
+	if l.several() || l.Callback != "" {
 		return []string{linksOf(l.Tenant, l.User), togetherOf(l.Tenant, l.User)}
 	}
 	return []string{linksOf(l.Tenant, l.User)}

@@ -45,6 +45,8 @@ type view struct {
 	Help, HelpURL string  // where it is found
 	Checked       bool    // it was or will be tried out before it is saved
 
+	Back, BackTo string // the address of the operator's application, and its host
+
 	Link       string // where the form goes, if not to the page itself
 	Mine       string // the page of all that is connected, where there is one
 	Rows       []row
@@ -123,10 +125,11 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
-	s.show(v, status, "confirm.html", formActions(authorize), view{
+	back, to := s.wayBack(l, notice)
+	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
 		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
 		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
-		Notice: notice, Host: authorize.Host,
+		Notice: notice, Host: authorize.Host, Back: back, BackTo: to,
 	})
 }
 
@@ -164,7 +167,7 @@ func (s *Service) donePage(v visit, l *part) {
 	check, _ := tk.Check()
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
 		Title: tk.Name + " is connected", Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
-		Inputs: inputs(tk.Auth), Checked: check != "",
+		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected),
 	})
 }
 
@@ -181,6 +184,15 @@ func (s *Service) trouble(v visit, l *part, where string, err error) {
 func (s *Service) sorry(v visit) {
 	v.w.Header().Set("Retry-After", "5")
 	s.message(v, http.StatusServiceUnavailable, troubleNow)
+}
+
+// formActions are where the forms of a link's page may lead: to the provider, and at
+// the end to the operator's application.
+func (s *Service) formActions(l *link, onward ...*url.URL) string {
+	if to, err := url.Parse(s.callback(l, connected)); err == nil && to.Host != "" {
+		onward = append(onward, to)
+	}
+	return formActions(onward...)
 }
 
 // formActions are where the form may lead. Chromium applies form-action to every

@@ -66,12 +66,13 @@ func (s *Service) serveSeveral(v visit, l *link) {
 		data.Tasks = append(data.Tasks, t)
 	}
 	if data.Title = "Connect " + data.Toolkit; l.done() {
-		data.Title = "Everything is connected"
+		data.Title, data.Back = "Everything is connected", s.callback(l, connected)
 	}
 	actions := "'none'"
 	if !l.done() {
 		data.Token = s.formToken(s.greet(v), l.ID)
-		actions = formActions(onward...)
+		actions = s.formActions(l, onward...)
+		_, data.BackTo = s.wayBack(l.parts[0], "")
 		v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	}
 	s.show(v, http.StatusOK, "several.html", actions, data)

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -167,7 +168,7 @@ func (s *Service) cancel(v visit, l *link) {
 		return
 	}
 	s.report("cancelled", v, l.whole(), "", nil)
-	v.redirect(s.linkURL(l.ID)) // which says so
+	v.redirect(cmp.Or(s.callback(l, cancelled), s.linkURL(l.ID))) // which says so
 }
 
 // startLate goes on from a fresh link: a link is short-lived so that nobody else can use
