@@ -91,6 +91,10 @@ type App struct {
 	// How long a connect link lives. Default: 15 minutes.
 	LinkLife caddy.Duration `json:"link_life,omitempty"`
 
+	// The language of the pages for browsers that like none of those that there are:
+	// `en` or `de`. Default: `en`. What the browser asks for comes first.
+	Language string `json:"language,omitempty"`
+
 	log       *zap.Logger
 	publicURL *url.URL
 	localOnly bool
@@ -121,6 +125,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.serial = ctx.Logger(), lastSerial.Add(1)
 	if err := a.provisionPublicURL(); err != nil {
+		return err
+	}
+	if err := a.checkLanguage(); err != nil {
 		return err
 	}
 	if err := a.provisionStore(ctx); err != nil {

@@ -26,6 +26,7 @@ import (
 //		encryption_key       <placeholder>
 //		audit                <file> | stderr | discard
 //		link_life            <duration>
+//		language             en | de
 //		auth_required_status <code>
 //		agent <name> {
 //			key      <placeholder>...
@@ -88,6 +89,7 @@ func (a *App) options() options {
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
 		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},
 		"link_life":            {"link_life <duration>, such as link_life 15m", duration(&a.LinkLife)},
+		"language":             {"language en or language de", checked(text(&a.Language), &a.Language, a.checkLanguage)},
 		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
 		"agent*":               {"agent <name> { … }", a.parseAgent},
 		"toolkit*":             {"toolkit <name> { … }", a.parseToolkit},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -59,6 +60,13 @@ func (a *App) checkPublicURL() (*url.URL, error) {
 		return nil, fmt.Errorf("public_url %q: https, please: users' browsers keep the cookies that protect a connection for https only (http is fine on this machine)", text)
 	}
 	return u, nil
+}
+
+func (a *App) checkLanguage() error {
+	if a.Language != "" && !slices.Contains(connect.Languages(), a.Language) {
+		return fmt.Errorf("language %q: there is no such; there are: %v", a.Language, connect.Languages())
+	}
+	return nil
 }
 
 // check looks at what needs nothing but the agent itself.

@@ -146,6 +146,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Project:   a.project(),
 		LocalOnly: a.localOnly,
 		Client:    clientIP,
+		Language:    a.Language,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,
 	})

@@ -91,6 +91,8 @@ type Config struct {
 	// Client gives the address that a request comes from, where a proxy in front is
 	// known to say so. Nil: the peer's.
 	Client func(*http.Request) string
+	// Language is that of pages for browsers that like none of [Languages]. "": English.
+	Language string
 	// LinkLife is how long a link lives. Zero: 15 minutes.
 	LinkLife time.Duration
 	// Report is told of what went wrong with a flow, for the operator's log;
@@ -138,6 +140,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Disconnected == nil {
 		cfg.Disconnected = func(connection.Key) {}
+	}
+	if cfg.Language == "" {
+		cfg.Language = Languages()[0]
 	}
 	if cfg.MayCallBack == nil {
 		cfg.MayCallBack = func(caller.Caller, string) bool { return false }

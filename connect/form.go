@@ -68,7 +68,7 @@ func (s *Service) formPage(v visit, status int, l *part, notice string) {
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	back, to := s.wayBack(l, notice)
 	s.show(v, status, "form.html", s.formActions(l.link), view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
 		Minutes: s.minutesLeft(l.link), Notice: notice, Host: tk.BaseURL.Host,
 		Back: back, BackTo: to,
 		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",

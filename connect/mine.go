@@ -123,7 +123,7 @@ func (s *Service) mineURL(outcome undoing) string {
 }
 
 func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
-	data := view{Title: "What you have connected", User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
+	data := view{Title: s.say(v, "What you have connected"), User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
 	for _, c := range conns {
 		r := row{ID: c.ID, Toolkit: c.Toolkit, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {

@@ -26,6 +26,7 @@ var assets = map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg
 
 // view is what a page shows.
 type view struct {
+	Lang      string // of the page
 	Assets    string // where they are
 	Title     string
 	RequestID string
@@ -127,7 +128,7 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	back, to := s.wayBack(l, notice)
 	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
 		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
 		Notice: notice, Host: authorize.Host, Back: back, BackTo: to,
 	})
@@ -149,13 +150,13 @@ func (s *Service) signInPage(v visit, l *part, page, as string) {
 		status = http.StatusForbidden
 	}
 	browser := s.greet(v)
-	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, page), Host: place.Host, SignedInAs: as}
+	data := view{Title: s.say(v, "Sign in"), Link: s.mineURL(""), Token: s.formToken(browser, page), Host: place.Host, SignedInAs: as}
 	if page == projectPath {
 		data.Link, data.Agent = s.projectURL(), s.cfg.Project.Agent
 	}
 	if l != nil {
 		name := s.names(l.link)
-		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+name, name, l.Agent
+		data.Title, data.Toolkit, data.Agent = s.say(v, "Sign in to connect %s", name), name, l.Agent
 		data.Link, data.Token = s.linkURL(l.ID), s.formToken(browser, l.ID)
 	}
 	v.w.Header().Set("Referrer-Policy", "same-origin")
@@ -166,13 +167,13 @@ func (s *Service) donePage(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	check, _ := tk.Check()
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
-		Title: tk.Name + " is connected", Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
+		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
 		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected),
 	})
 }
 
 func (s *Service) message(v visit, status int, m message) {
-	s.show(v, status, "message.html", "'none'", view{Title: m.Title, Message: m})
+	s.show(v, status, "message.html", "'none'", view{Title: s.say(v, m.Title), Message: m})
 }
 
 // trouble is a page for a fault of ours, which passes; the cause goes to the log.
@@ -217,6 +218,7 @@ func formActions(onward ...*url.URL) string {
 // show writes a page. It has no script, loads nothing from elsewhere, and cannot be
 // put into a frame.
 func (s *Service) show(v visit, status int, page, formAction string, data view) {
+	data.Lang = s.language(v.r)
 	data.Assets, data.RequestID = s.prefix+"/connect", v.id
 	var text bytes.Buffer
 	if err := pages.ExecuteTemplate(&text, page, data); err != nil {
@@ -226,6 +228,7 @@ func (s *Service) show(v visit, status int, page, formAction string, data view) 
 	}
 	h := v.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", data.Lang)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+formAction)
 	h.Set("X-Frame-Options", "DENY")

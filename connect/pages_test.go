@@ -20,7 +20,10 @@ import (
 )
 
 // everyPage gives one of each kind of page.
-func everyPage(t *testing.T) map[string]*page {
+func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page {
+	newWorld := func(t *testing.T, more ...func(*connect.Config)) *world {
+		return newWorld(t, append(more, changes...)...)
+	}
 	w := newWorld(t)
 	b, link := newBrowser(w), w.link(alice)
 	all := map[string]*page{"confirm": b.get(link), "unknown": b.get(public + "/connect/c_nothing")}
@@ -48,9 +51,16 @@ func everyPage(t *testing.T) map[string]*page {
 	all["expired"] = b.get(next)
 	all["nobody asks"] = b.get(mine)
 
-	w = newWorld(t, threeToolkits(t))
+	w = newWorld(t, threeToolkits(t), backToTheApp)
+	link, b = w.linkFor(alice, "keys"), newBrowser(w)
+	all["form"] = b.get(link)
+	all["form, refused"] = b.press(b.get(link), "key.key", badKey)
+	all["form, done"] = b.press(b.get(link), "key.key", goodKey)
+	link, b = w.linkBack("acme"), newBrowser(w)
+	all["declined, and the way back"] = b.get(comeBack(t, b.toProvider(link).address, "error", "server_error"))
 	link, b = w.linkFor(alice, "acme", "keys"), newBrowser(w)
 	all["several"] = b.get(link)
+	all["several, declined"] = b.get(comeBack(t, b.pressFor(b.get(link), "acme").address, "error", "access_denied"))
 	all["several, part way"] = b.press(b.get(link+"/keys"), "key.key", goodKey)
 	all["several, done"] = b.connectFor(link, "acme", "alice")
 
@@ -89,7 +99,9 @@ func TestEveryPageIsLockedDown(t *testing.T) {
 			policy, actions = "same-origin", "'self' "+acmeURL+" https:"
 		}
 		switch {
-		case strings.HasPrefix(name, "mine"):
+		case strings.HasSuffix(name, "the way back"):
+			actions = "'self' " + acmeURL + " https://app.example https:"
+		case strings.HasPrefix(name, "mine") || strings.HasPrefix(name, "form") && form != nil:
 			policy, actions = "same-origin", "'self'"
 		case strings.HasPrefix(name, "sign in"):
 			actions = "'self' https://app.example https:"
@@ -138,7 +150,7 @@ func wantPlain(t *testing.T, name string, p *page) {
 			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
-			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == projectLink || n.Data == "a" && a.Val == helpURL || a.Val == mine
+			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == projectLink || strings.HasPrefix(a.Val, theApp) || n.Data == "a" && a.Val == helpURL || a.Val == mine
 			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}

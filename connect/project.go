@@ -129,7 +129,7 @@ func (s *Service) projectPage(v visit, status int, user, notice string) {
 		s.trouble(v, nil, "project", err)
 		return
 	}
-	data := view{Title: "Connect your accounts", Agent: s.cfg.Project.Agent, User: user, Tasks: stands.tasks, Notice: notice, Mine: s.mine()}
+	data := view{Title: s.say(v, "Connect your accounts"), Agent: s.cfg.Project.Agent, User: user, Tasks: stands.tasks, Notice: notice, Mine: s.mine()}
 	data.Done = len(stands.tasks) - len(stands.lacking)
 	actions := "'none'"
 	if len(stands.lacking) > 0 {

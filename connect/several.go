@@ -65,8 +65,8 @@ func (s *Service) serveSeveral(v visit, l *link) {
 		}
 		data.Tasks = append(data.Tasks, t)
 	}
-	if data.Title = "Connect " + data.Toolkit; l.done() {
-		data.Title, data.Back = "Everything is connected", s.callback(l, connected)
+	if data.Title = s.say(v, "Connect %s", data.Toolkit); l.done() {
+		data.Title, data.Back = s.say(v, "Everything is connected"), s.callback(l, connected)
 	}
 	actions := "'none'"
 	if !l.done() {
