@@ -91,6 +91,9 @@ type App struct {
 	// How long a connect link lives. Default: 15 minutes.
 	LinkLife caddy.Duration `json:"link_life,omitempty"`
 
+	// Name, logo and colour of the pages. Default: Toolgate's.
+	Branding *Branding `json:"branding,omitempty"`
+
 	// The language of the pages for browsers that like none of those that there are:
 	// `en` or `de`. Default: `en`. What the browser asks for comes first.
 	Language string `json:"language,omitempty"`
@@ -129,6 +132,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := a.checkLanguage(); err != nil {
 		return err
+	}
+	if a.Branding != nil {
+		if err := a.Branding.provision(); err != nil {
+			return err
+		}
 	}
 	if err := a.provisionStore(ctx); err != nil {
 		return err

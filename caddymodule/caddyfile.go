@@ -27,6 +27,7 @@ import (
 //		audit                <file> | stderr | discard
 //		link_life            <duration>
 //		language             en | de
+//		branding { … }
 //		auth_required_status <code>
 //		agent <name> {
 //			key      <placeholder>...
@@ -89,6 +90,7 @@ func (a *App) options() options {
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
 		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},
 		"link_life":            {"link_life <duration>, such as link_life 15m", duration(&a.LinkLife)},
+		"branding":             {"branding { … }", into(&a.Branding, func(b *Branding) parser { return b.parse })},
 		"language":             {"language en or language de", checked(text(&a.Language), &a.Language, a.checkLanguage)},
 		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
 		"agent*":               {"agent <name> { … }", a.parseAgent},

@@ -123,7 +123,12 @@ func (a *App) build(ring *seal.Ring) *engine {
 		return e
 	}
 	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
+	var brand *connect.Branding
+	if a.Branding != nil {
+		brand = a.Branding.made
+	}
 	e.connect = connect.New(connect.Config{
+		Branding:    brand,
 		PublicURL:   a.publicURL,
 		Toolkits:    a.connectEndpoints(),
 		Vault:       cache.vault,
@@ -146,7 +151,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Project:   a.project(),
 		LocalOnly: a.localOnly,
 		Client:    clientIP,
-		Language:    a.Language,
+		Language:  a.Language,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,
 	})

@@ -91,6 +91,9 @@ type Config struct {
 	// Client gives the address that a request comes from, where a proxy in front is
 	// known to say so. Nil: the peer's.
 	Client func(*http.Request) string
+	// Branding makes the pages the operator's own, once it was prepared. Nil: they are
+	// plain.
+	Branding *Branding
 	// Language is that of pages for browsers that like none of [Languages]. "": English.
 	Language string
 	// LinkLife is how long a link lives. Zero: 15 minutes.

@@ -27,6 +27,9 @@ var assets = map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg
 // view is what a page shows.
 type view struct {
 	Lang      string // of the page
+	Brand     string // whose the page is
+	HasLogo   bool
+	HasColor  bool
 	Assets    string // where they are
 	Title     string
 	RequestID string
@@ -219,6 +222,7 @@ func formActions(onward ...*url.URL) string {
 // put into a frame.
 func (s *Service) show(v visit, status int, page, formAction string, data view) {
 	data.Lang = s.language(v.r)
+	s.brand(&data)
 	data.Assets, data.RequestID = s.prefix+"/connect", v.id
 	var text bytes.Buffer
 	if err := pages.ExecuteTemplate(&text, page, data); err != nil {

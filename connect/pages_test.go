@@ -134,7 +134,7 @@ func TestNoPageRunsOrLoadsAnything(t *testing.T) {
 // plain are the elements that a page may be made of, and the attributes they may have.
 var plain = []string{
 	"html", "head", "meta", "title", "link", "body", "header", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
-	"code", "form", "label", "input", "button", "section", "h2", "time", "a",
+	"code", "form", "label", "input", "button", "section", "h2", "time", "a", "img",
 }
 
 func wantPlain(t *testing.T, name string, p *page) {
@@ -151,7 +151,7 @@ func wantPlain(t *testing.T, name string, p *page) {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
 			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == projectLink || strings.HasPrefix(a.Val, theApp) || n.Data == "a" && a.Val == helpURL || a.Val == mine
-			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && a.Val != "/connect/brand.css" && a.Val != "/connect/logo" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}
 			if a.Key == "http-equiv" {

@@ -85,6 +85,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveProject(v)
 	case rest == "" && v.r.Method == http.MethodPost && s.project():
 		s.serveProjectStart(v)
+	case reads && s.serveBrand(v, rest):
 	case reads && assets[rest] != "":
 		serveAsset(w, r, rest)
 	case reads:
