@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -150,4 +151,49 @@ func TestAPersonComesBackToTheApplication(t *testing.T) {
 		alice.sees("Back at the application: status=" + c.status + "&toolkit=" + c.toolkit + " from")
 		alice.hides("from http")
 	}
+}
+
+// brandedInGerman is a gateway whose pages are the operator's own.
+var brandedInGerman = `branding {
+			name "Beispielgesellschaft für Wetter"
+			logo FOLDER/logo.svg
+			color "#8a1253"
+		}`
+
+const logo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20"><rect width="40" height="20" rx="4" fill="#8a1253"/><circle cx="20" cy="10" r="6" fill="#fff"/></svg>`
+
+func TestAPersonReadsGermanOnTheOperatorsOwnPages(t *testing.T) {
+	w := withApplication(t, append(aProject, brandedInGerman)...)
+	alice := newPerson(t, w)
+	alice.do(command(network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}}))
+	alice.opens(w.acme + "/app/login?as=alice")
+	alice.opens(w.toolgate + "/connect")
+	alice.sees("Sind Sie es?", "Beispielgesellschaft")
+	alice.look("german-signin")
+	alice.presses("Anmelden bei")
+	alice.sees("Verbinden Sie Ihre Konten", "0 von 3 verbunden")
+	alice.look("german-project")
+	alice.presses("Verbinden, was fehlt")
+	alice.sees("3 Dienste verbinden")
+	alice.look("german-several")
+	alice.presses("Weiter zu Acme")
+	alice.do(alice.clickOn("label", "Alice"))
+	alice.presses("Sign in")
+	alice.presses("Allow")
+	alice.sees("1 von 3 verbunden", "Verbunden als alice@acme.example")
+
+	alice.opens(w.askedBack("weather"))
+	alice.sees("Weather verbinden?", "API-Schlüssel", "Danach geht es zurück zu")
+	alice.look("german-key")
+	alice.opens(w.askedBack("second"))
+	alice.sees("Second Acme verbinden?")
+	alice.look("german-connect")
+	alice.opens(w.toolgate + "/connections")
+	alice.sees("Was Sie verbunden haben", "funktioniert")
+	alice.look("german-mine")
+	if status := alice.opens(w.toolgate + "/connect/c_nothing"); status != http.StatusNotFound {
+		t.Errorf("a link that nobody made: %d", status)
+	}
+	alice.sees("Dieser Link ist hier nicht bekannt")
+	alice.look("german-unknown")
 }
