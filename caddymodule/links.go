@@ -168,7 +168,7 @@ func listLinks(cmd *cobra.Command, o *office, _ []string) error {
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "LINK\tTENANT\tAGENT\tUSER\tTOOLKITS\tSTATE\tENDS")
 	for _, l := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Ref[:shortRef], l.Tenant, l.Agent, l.User, strings.Join(l.Toolkits, " "), l.State, l.Expires.UTC().Format(time.RFC3339))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Ref[:min(shortRef, len(l.Ref))], l.Tenant, l.Agent, l.User, strings.Join(l.Toolkits, " "), l.State, l.Expires.UTC().Format(time.RFC3339))
 	}
 	return table.Flush()
 }

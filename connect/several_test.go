@@ -373,3 +373,20 @@ func hashOf(id string) string {
 func linkRecordName(link string) string {
 	return vault.Name("link", hashOf(link[strings.LastIndex(link, "/")+1:]))
 }
+
+func TestALinkOfTheVersionBeforeGoesOn(t *testing.T) {
+	w := newWorld(t)
+	id := "c_" + strings.Repeat("A", 24)
+	plain := `{"id":"` + id + `","tenant":"acme-inc","agent":"support-bot","user":"user-1","toolkit":"acme","created":"2026-11-20T06:00:00Z","expires":"2026-11-20T06:15:00Z"}`
+	note := vault.Name("link-for", "acme-inc", "support-bot", "user-1", "acme")
+	for _, name := range []string{note, linkRecordName("/" + id)} {
+		if err := w.vault.Put(t.Context(), vault.Document{Name: name, Plain: []byte(plain), Version: 1, Expires: w.clock.now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := w.link(alice)
+	if link != public+"/connect/"+id {
+		t.Errorf("the link is %s", link)
+	}
+	newBrowser(w).connect(link, "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+}
