@@ -22,6 +22,7 @@ const (
 	LinkOpened  Event = "link_started" // a user began to connect
 	Connected   Event = "connected"    // a grant was saved
 	ConnectFail Event = "connect_failed"
+	LinkEnded   Event = "link_cancelled" // nothing can be connected with a link any more
 	// Disconnected: a grant is about to be removed.
 	Disconnected Event = "disconnected"
 )

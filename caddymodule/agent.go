@@ -4,9 +4,13 @@
 package caddymodule
 
 import (
+	"errors"
 	"maps"
+	"net/url"
 	"slices"
+	"strings"
 
+	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/secret"
 )
 
@@ -31,7 +35,38 @@ type Agent struct {
 	// The users whom the agent may name in `X-User-Id`. Default: none.
 	ActsFor []string `json:"acts_for,omitempty"`
 
+	// Addresses of your application that the agent may have users sent to when they
+	// have connected, by the header `X-Toolgate-Callback`. What the agent sends has to
+	// be one of them letter for letter. https, except on this machine. The address gets
+	// `status` (connected, denied, failed or cancelled) and `toolkit`. Default: none.
+	CallbackURLs []string `json:"callback_urls,omitempty"`
+
 	keys []secret.String
+}
+
+// checkCallbackURL tells what is wrong with an address that users are to be sent to. It
+// is strict: what two parsers read in two ways may lead to another place than the
+// operator believes.
+func checkCallbackURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(text, "*\\ {}"):
+		return errors.New("an address such as https://app.example.com/connected, please, without wildcards")
+	case u.Scheme == "http" && !gateway.LoopbackHost(u.Host):
+		return errors.New("https, please (http is fine on this machine)")
+	case u.User != nil:
+		return errors.New("without a user name, please")
+	case u.Fragment != "" || strings.Contains(text, "#"):
+		return errors.New("without a fragment, please: the part after # never reaches your server")
+	case u.String() != text || u.Hostname() == "" || u.Host != strings.ToLower(u.Host):
+		return errors.New("written in its plain form, please, such as https://app.example.com/connected")
+	}
+	for name := range u.Query() {
+		if name == "status" || name == "toolkit" {
+			return errors.New("without " + name + ", please: Toolgate adds it")
+		}
+	}
+	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

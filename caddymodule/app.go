@@ -59,6 +59,10 @@ type App struct {
 	// on this machine only. Anywhere else it has to be chosen.
 	VerifyUser *VerifyUser `json:"verify_user,omitempty"`
 
+	// A page without an end at `<public_url>/connect`, where people see what they still
+	// have to connect. Default: none. It needs a verify_user other than none.
+	ProjectLink *ProjectLink `json:"project_link,omitempty"`
+
 	// Where connections are kept. Default: `file`, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=toolgate.stores inline_key=store"`
 
@@ -87,6 +91,13 @@ type App struct {
 
 	// How long a connect link lives. Default: 15 minutes.
 	LinkLife caddy.Duration `json:"link_life,omitempty"`
+
+	// Name, logo and colour of the pages. Default: Toolgate's.
+	Branding *Branding `json:"branding,omitempty"`
+
+	// The language of the pages for browsers that like none of those that there are:
+	// `en` or `de`. Default: `en`. What the browser asks for comes first.
+	Language string `json:"language,omitempty"`
 
 	log       *zap.Logger
 	publicURL *url.URL
@@ -120,6 +131,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionPublicURL(); err != nil {
 		return err
 	}
+	if err := a.checkLanguage(); err != nil {
+		return err
+	}
+	if a.Branding != nil {
+		if err := a.Branding.provision(); err != nil {
+			return err
+		}
+	}
 	if err := a.provisionStore(ctx); err != nil {
 		return err
 	}
@@ -127,7 +146,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.auditTo = auditWriter(a.Audit)
-	return a.provisionToolkits(ctx)
+	if err := a.provisionToolkits(ctx); err != nil {
+		return err
+	}
+	return a.provisionProject()
 }
 
 // Start opens the store and, if there is none, makes the key file. A store that is a

@@ -21,16 +21,20 @@ import (
 //	toolgate {
 //		public_url           <url>
 //		verify_user          none | caddy_auth <placeholder> | oidc <issuer> { … } | jwt { … } | callback <url> { … }
+//		project_link         <agent> [<toolkits>...]
 //		store                file [<path>] | redis { … } | memory
 //		encryption_key       <placeholder>
 //		audit                <file> | stderr | discard
 //		link_life            <duration>
+//		language             en | de
+//		branding { … }
 //		auth_required_status <code>
 //		agent <name> {
 //			key      <placeholder>...
 //			tenant   <name>
 //			toolkits <name>...
 //			acts_for any | <user>...
+//			callback_urls <url>...
 //		}
 //		toolkit <name> {
 //			name         <text>
@@ -82,10 +86,13 @@ func (a *App) options() options {
 	return options{
 		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", checked(text(&a.PublicURL), &a.PublicURL, func() error { _, err := a.checkPublicURL(); return err })},
 		"verify_user":          {verifyUsage, into(&a.VerifyUser, func(u *VerifyUser) parser { return u.parse })},
+		"project_link":         {projectUsage, into(&a.ProjectLink, func(p *ProjectLink) parser { return p.parse })},
 		"store":                {"store file [<path>], store redis { … } or store memory", a.parseStore},
 		"encryption_key":       {"encryption_key {file./path} or encryption_key {env.NAME}", placeholder(&a.EncryptionKey)},
 		"audit":                {"audit <file>, audit stderr or audit discard", text(&a.Audit)},
 		"link_life":            {"link_life <duration>, such as link_life 15m", duration(&a.LinkLife)},
+		"branding":             {"branding { … }", into(&a.Branding, func(b *Branding) parser { return b.parse })},
+		"language":             {"language en or language de", checked(text(&a.Language), &a.Language, a.checkLanguage)},
 		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
 		"agent*":               {"agent <name> { … }", a.parseAgent},
 		"toolkit*":             {"toolkit <name> { … }", a.parseToolkit},
@@ -109,10 +116,11 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 	}
 	a.Agents[name] = agent
 	err := parseBlock(d, "agent "+name, options{
-		"key*":     {"key {env.NAME}", placeholders(&agent.Keys)},
-		"tenant":   {"tenant <name>", text(&agent.Tenant)},
-		"toolkits": {"toolkits <name>...", texts(&agent.Toolkits)},
-		"acts_for": {"acts_for any, or acts_for <user>...", agent.parseActsFor},
+		"key*":          {"key {env.NAME}", placeholders(&agent.Keys)},
+		"tenant":        {"tenant <name>", text(&agent.Tenant)},
+		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
+		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
+		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
 		return err

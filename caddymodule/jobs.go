@@ -47,6 +47,8 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"store/give":         job(giveRecords),
 	"store/compare":      job(compareRecords),
 	"connections/import": job(importGrants),
+	"links/list":         job(findLinks),
+	"links/revoke":       job(endLinks),
 }
 
 func job[In, Out any](work func(context.Context, *workplace, In) (Out, error)) func(context.Context, *workplace, []byte) (any, error) {

@@ -88,7 +88,7 @@ func (a *App) logToken(e tokencache.Event) {
 // logConnect writes a line for each event of a connect flow.
 func (a *App) logConnect(e connect.Event) {
 	level := zapcore.InfoLevel
-	if e.Err != nil || e.What == "refused" {
+	if e.Err != nil || e.What == "refused" || e.What == "cancelled" {
 		level = zapcore.WarnLevel
 	}
 	if c := a.log.Check(level, "connect: "+e.What); c != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -61,6 +62,13 @@ func (a *App) checkPublicURL() (*url.URL, error) {
 	return u, nil
 }
 
+func (a *App) checkLanguage() error {
+	if a.Language != "" && !slices.Contains(connect.Languages(), a.Language) {
+		return fmt.Errorf("language %q: there is no such; there are: %v", a.Language, connect.Languages())
+	}
+	return nil
+}
+
 // check looks at what needs nothing but the agent itself.
 func (g *Agent) check(name string) error {
 	switch {
@@ -74,6 +82,11 @@ func (g *Agent) check(name string) error {
 	for _, user := range g.ActsFor {
 		if !caller.ValidUser(user) {
 			return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
+		}
+	}
+	for _, address := range g.CallbackURLs {
+		if err := checkCallbackURL(address); err != nil {
+			return fmt.Errorf("agent %s: callback_urls %q: %w", name, address, err)
 		}
 	}
 	return nil
@@ -140,6 +153,7 @@ func (a *App) agentList() []gateway.Agent {
 		}
 		list = append(list, gateway.Agent{
 			Name: name, Tenant: tenant, Keys: g.keys, Toolkits: g.Toolkits, ActsForAny: g.ActsForAny, ActsFor: g.ActsFor,
+			CallbackURLs: g.CallbackURLs,
 		})
 	}
 	return list

@@ -15,7 +15,7 @@ import (
 )
 
 // signedInSite asks for a name and a password on the pages alone.
-const signedInSite = `@pages path /connect/* /callback/* /connections
+const signedInSite = `@pages path /connect /connect/* /callback/* /connections
 	basic_auth @pages {
 		alice $2a$04$m4h6IE9kuRr/hJiMeyGgmOotIrVWMWVczJFMlCQ2swtrKcWahPHxu
 		bob $2a$04$Q1lVlkc3eWjWXLWTEQ3X4ek7SZhWGyeTrzmVs2biqDFiAfNxOskhq

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
@@ -122,18 +123,24 @@ func (a *App) build(ring *seal.Ring) *engine {
 		return e
 	}
 	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
+	var brand *connect.Branding
+	if a.Branding != nil {
+		brand = a.Branding.made
+	}
 	e.connect = connect.New(connect.Config{
-		PublicURL: a.publicURL,
-		Toolkits:  a.connectEndpoints(),
-		Vault:     cache.vault,
-		Exchanger: client,
-		Revoker:   client,
-		Tenants:   a.tenants(),
-		Audit:     record,
-		Identify:  e.gateway.Identify,
-		May:       e.gateway.May,
-		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
-		Unsaved:   cache.tokens.Unsaved,
+		Branding:    brand,
+		PublicURL:   a.publicURL,
+		Toolkits:    a.connectEndpoints(),
+		Vault:       cache.vault,
+		Exchanger:   client,
+		Revoker:     client,
+		Tenants:     a.tenants(),
+		Audit:       record,
+		Identify:    e.gateway.Identify,
+		May:         e.gateway.May,
+		MayCallBack: e.gateway.MayCallBack,
+		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
+		Unsaved:     cache.tokens.Unsaved,
 		Disconnected: func(k connection.Key) {
 			cache.tokens.Forget(k)
 			e.gateway.Disconnect(k)
@@ -141,11 +148,20 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Key:       ring.Derive("connect form"),
 		Verifier:  verify.verifier,
 		SignIn:    verify.signIn,
+		Project:   a.project(),
 		LocalOnly: a.localOnly,
+		Client:    clientIP,
+		Language:  a.Language,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,
 	})
 	return e
+}
+
+// clientIP is the address that Caddy has found out, with regard to trusted_proxies.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
 }
 
 // ring reads the keys, making a key file where that is the default.
@@ -203,11 +219,11 @@ func (a *App) probe(e *engine) error {
 type links struct{ engine *engine }
 
 // Link implements gateway.Links.
-func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask gateway.Ask) (gateway.Link, error) {
 	if l.engine.connect == nil {
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
-	link, err := l.engine.connect.Link(ctx, who, tk)
+	link, err := l.engine.connect.LinkFor(ctx, who, connect.Ask{Toolkits: []string{tk.ID}, CallbackURL: ask.CallbackURL})
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 

@@ -259,6 +259,7 @@ var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value=
 func formOf(t testing.TB, page, at string) url.Values {
 	t.Helper()
 	form := url.Values{}
+	page, _, _ = strings.Cut(page, "</form>") // the first one's
 	for _, field := range hiddenField.FindAllStringSubmatch(page, -1) {
 		form.Set(field[1], field[2])
 	}

@@ -4,12 +4,14 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -18,7 +20,7 @@ import (
 type trip struct {
 	state   string
 	flow    *flow
-	link    *link
+	link    *part // of it, for the toolkit
 	toolkit *toolkit.Toolkit
 	code    string   // the provider's yes
 	refusal string   // or its no, an error code
@@ -53,12 +55,14 @@ func (s *Service) serveCallback(v visit, toolkitID string) {
 		return
 	}
 	failure := s.complete(ctx, v, t)
-	s.showEnd(v, t.link, failure, s.conclude(ctx, t.link, t.flow.Browser, failure))
+	s.showEnd(v, t.link, failure, s.conclude(ctx, v, t.link, t.flow.Browser, failure))
 }
 
 // showEnd shows how it went. err: the link could not be told.
-func (s *Service) showEnd(v visit, l *link, failure string, err error) {
+func (s *Service) showEnd(v visit, l *part, failure string, err error) {
 	switch {
+	case errors.Is(err, errEnded):
+		v.redirect(s.linkURL(l.ID)) // which says so
 	case err != nil && failure == "":
 		// The grant is kept, and that is what the user has to know.
 		s.report("trouble", v, l, "conclude", err)
@@ -70,8 +74,17 @@ func (s *Service) showEnd(v visit, l *link, failure string, err error) {
 	default:
 		// To a clean address: the code must not stay in the history, and a page
 		// that is loaded again must not send a key again.
-		v.redirect(s.linkURL(l.ID))
+		v.redirect(cmp.Or(s.sentBack(l, failure), s.nextPage(l, failure)))
 	}
+}
+
+// nextPage is where a part's end leads: to the link's page, and to the form again where
+// what was entered is no good.
+func (s *Service) nextPage(l *part, failure string) string {
+	if failure != "" && s.cfg.Toolkits[l.Toolkit].Toolkit.OAuth == nil {
+		return s.partURL(l)
+	}
+	return s.linkURL(l.ID)
 }
 
 // checkCallback finds the flow that the callback belongs to, or answers why it may
@@ -93,8 +106,12 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.trouble(v, nil, "flow", err)
 		return nil, false
 	}
-	var ok bool
-	if t.link, ok = s.openLink(v, t.flow.LinkID); !ok {
+	l, ok := s.openLink(v, t.flow.LinkID)
+	if !ok {
+		return nil, false
+	}
+	if t.link = l.part(t.flow.Toolkit); t.link == nil || !s.offered(t.link) {
+		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
 	t.toolkit = s.cfg.Toolkits[t.link.Toolkit].Toolkit
@@ -106,7 +123,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 func (s *Service) checkTrip(v visit, t *trip, toolkitID string, query url.Values) bool {
 	issuer, client := t.toolkit.Grantee()
 	switch {
-	case t.flow.Toolkit != toolkitID || t.flow.Toolkit != t.link.Toolkit:
+	case t.flow.Toolkit != toolkitID:
 		// A flow for one toolkit and a code for another (COAT).
 		s.report("refused", v, t.link, "toolkit_mismatch", nil)
 		s.message(v, http.StatusBadRequest, stateUnknown)
@@ -139,27 +156,35 @@ func (s *Service) claim(ctx context.Context, t *trip) error {
 	if err := s.spend(ctx, t.state, *t.flow); err != nil {
 		return err
 	}
-	now := s.cfg.Now()
-	return s.update(ctx, t.link.ID, func(l *link) error {
-		if err := l.taken(now); err != nil {
-			return err
-		}
-		l.Busy = now.Add(finishLimit)
-		return nil
-	})
+	until := s.cfg.Now().Add(finishLimit)
+	return s.take(ctx, t.link, t.flow.Browser, func(p *part) { p.Busy = until })
 }
 
+// errEnded: the link was called off while its work was being done.
+var errEnded = errors.New("the link was called off")
+
 // conclude writes into the link how it went, for the browser with this hash to see. It
-// did its work only if it went well.
-func (s *Service) conclude(ctx context.Context, done *link, browser, failure string) error {
-	now := s.cfg.Now()
-	return persist(ctx, func() error {
-		return s.update(ctx, done.ID, func(l *link) error {
+// did its work only if it went well. Whoever calls a link off has the last word: what was
+// connected while they did so is taken back.
+func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, failure string) error {
+	now, ended := s.cfg.Now(), false
+	err := persist(ctx, func() error {
+		return s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
-			if failure == "" {
+			if ended = !l.Ended.IsZero(); failure == "" && !ended {
 				l.Used, l.Account = now, done.Account
 			}
+			done.link = l.link // as it is from now on
 			return nil
 		})
 	})
+	if err != nil || !ended {
+		return err
+	}
+	if failure == "" {
+		if _, err := s.disconnect(ctx, v.id, done.key()); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+			return err
+		}
+	}
+	return errEnded
 }

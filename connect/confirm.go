@@ -100,7 +100,7 @@ func (s *Service) confirmed(v visit, said confirmation) (next string, err error)
 	var l *link
 	open := err == nil && t.User == ""
 	if open && t.LinkID != "" {
-		l, err = s.find(ctx, t.LinkID)
+		l, err = s.links.find(ctx, t.LinkID)
 	}
 	unknown := problem.New(problem.NotFound, "flow_id", "There is no such flow: it was confirmed before, took longer than ten minutes, or never was.")
 	switch {
@@ -109,7 +109,7 @@ func (s *Service) confirmed(v visit, said confirmation) (next string, err error)
 	case err != nil:
 		return "", vault.Problem(err)
 	case l != nil && l.User != said.UserID:
-		s.report("refused", v, l, "other_user", nil)
+		s.report("refused", v, l.whole(), "other_user", nil)
 		if err := s.cfg.Vault.Delete(ctx, tripName(t.State), t.version); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 			return "", vault.Problem(err)
 		}

@@ -65,6 +65,9 @@ type Config struct {
 	// May reports whether the agent may use that toolkit, and so ask how its
 	// connection stands. Nil: every agent every toolkit.
 	May func(who caller.Caller, toolkitID string) bool
+	// MayCallBack reports whether an agent may have users sent to an address after
+	// connecting. Nil: no agent to any.
+	MayCallBack func(who caller.Caller, address string) bool
 	// Connected is told of a connection that was saved, and once more when it
 	// got its label. Nil: nobody.
 	Connected func(connection.Connection)
@@ -79,9 +82,20 @@ type Config struct {
 	// either nobody asks, and whoever opens a link is taken for its user.
 	Verifier Verifier
 	SignIn   SignIn
+	// Project is the link without an end. Nil, or without a Verifier or SignIn: there is
+	// none.
+	Project *Project
 	// LocalOnly: the pages serve browsers on this machine alone. It is how they
 	// may be used without a way to verify the user.
 	LocalOnly bool
+	// Client gives the address that a request comes from, where a proxy in front is
+	// known to say so. Nil: the peer's.
+	Client func(*http.Request) string
+	// Branding makes the pages the operator's own, once it was prepared. Nil: they are
+	// plain.
+	Branding *Branding
+	// Language is that of pages for browsers that like none of [Languages]. "": English.
+	Language string
 	// LinkLife is how long a link lives. Zero: 15 minutes.
 	LinkLife time.Duration
 	// Report is told of what went wrong with a flow, for the operator's log;
@@ -93,7 +107,7 @@ type Config struct {
 
 // Event is one thing that happened to a flow.
 type Event struct {
-	// started, connected, scopes_missing, denied, failed, refused, trouble,
+	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
 	// disconnected, disconnected_here, disconnected_pending, revocation_pending
 	What      string
 	Tenant    string
@@ -108,7 +122,9 @@ type Event struct {
 // Service makes links and serves the pages behind them. It is safe for concurrent use.
 type Service struct {
 	cfg    Config
+	links  Links
 	prefix string // of the paths, from PublicURL, cleaned as in the links
+	trips  bound  // to a sign-in
 }
 
 // New makes a service. It touches neither store nor network.
@@ -128,10 +144,17 @@ func New(cfg Config) *Service {
 	if cfg.Disconnected == nil {
 		cfg.Disconnected = func(connection.Key) {}
 	}
+	if cfg.Language == "" {
+		cfg.Language = Languages()[0]
+	}
+	if cfg.MayCallBack == nil {
+		cfg.MayCallBack = func(caller.Caller, string) bool { return false }
+	}
 	if cfg.May == nil {
 		cfg.May = func(caller.Caller, string) bool { return true }
 	}
-	return &Service{cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.JoinPath("/").Path, "/")}
+	links := Links{Vault: cfg.Vault, Audit: cfg.Audit, Now: cfg.Now}
+	return &Service{cfg: cfg, links: links, prefix: strings.TrimRight(cfg.PublicURL.JoinPath("/").Path, "/")}
 }
 
 // RedirectURI is the address to register with the provider of a toolkit. Each

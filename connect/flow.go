@@ -38,7 +38,7 @@ const (
 )
 
 // begin stores a new flow and gives the address to send the browser to.
-func (s *Service) begin(ctx context.Context, l *link, tk *toolkit.Toolkit, browser string) (address string, err error) {
+func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, browser string) (address string, err error) {
 	state := random(stateBytes)
 	f := &flow{
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),

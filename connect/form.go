@@ -59,16 +59,18 @@ func inputs(auth toolkit.Auth) []input {
 func inputName(f toolkit.Field) string { return "key." + f.Name }
 
 // formPage asks for a key of the user's own.
-func (s *Service) formPage(v visit, status int, l *link, notice string) {
+func (s *Service) formPage(v visit, status int, l *part, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	if notice == pressAgain {
 		notice = enterAgain
 	}
 	check, _ := tk.Check()
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
-	s.show(v, status, "form.html", "'self'", view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
-		Minutes: s.minutesLeft(l), Notice: notice, Host: tk.BaseURL.Host,
+	back, to := s.wayBack(l, notice)
+	s.show(v, status, "form.html", s.formActions(l.link), view{
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
+		Minutes: s.minutesLeft(l.link), Notice: notice, Host: tk.BaseURL.Host,
+		Back: back, BackTo: to,
 		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",
 	})
 }
@@ -112,7 +114,7 @@ func fitsBasic(f toolkit.Field, value string) bool {
 // takeKey is the form of a toolkit whose users have keys of their own. It is called
 // where the button of any other would send the browser to the provider: the form is
 // ours, and the right person sent it.
-func (s *Service) takeKey(v visit, l *link) {
+func (s *Service) takeKey(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	values, wrong := entered(v.r.PostForm, tk.Auth)
 	if wrong != "" {
@@ -129,12 +131,8 @@ func (s *Service) takeKey(v visit, l *link) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
 	defer cancel()
 	// One at a time: of a double click, or of two tabs, one gets past here.
-	err := s.update(ctx, l.ID, func(l *link) error {
-		if err := l.taken(now); err != nil {
-			return err
-		}
-		l.Started, l.Busy, l.Failure, l.Browser = now, now.Add(finishLimit), "", ""
-		return nil
+	err := s.take(ctx, l, hash(s.browser(v.r)), func(p *part) {
+		p.Started, p.Busy, p.Failure, p.Browser = now, now.Add(finishLimit), "", ""
 	})
 	if errors.Is(err, errTaken) {
 		v.redirect(s.linkURL(l.ID))
@@ -145,11 +143,11 @@ func (s *Service) takeKey(v visit, l *link) {
 	}
 	s.report("started", v, l, "", nil)
 	failure := s.takeIn(ctx, v, l, tk, credential.Pack(tk.Auth, values))
-	s.showEnd(v, l, failure, s.conclude(ctx, l, hash(s.browser(v.r)), failure))
+	s.showEnd(v, l, failure, s.conclude(ctx, v, l, hash(s.browser(v.r)), failure))
 }
 
 // takeIn checks a key and saves it. It gives the word for what went wrong, or "".
-func (s *Service) takeIn(ctx context.Context, v visit, l *link, tk *toolkit.Toolkit, key secret.String) (failure string) {
+func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String) (failure string) {
 	account, failure, err := s.check(ctx, tk, key)
 	if failure == "" && !tk.Expects(account, l.User) {
 		failure, err = otherAccount, errNotExpected
@@ -169,7 +167,7 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *link, tk *toolkit.Tool
 }
 
 // keepKey saves a key as the user's connection. An earlier one keeps its id.
-func (s *Service) keepKey(ctx context.Context, v visit, l *link, tk *toolkit.Toolkit, key secret.String, account string) error {
+func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string) error {
 	now := s.cfg.Now()
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {

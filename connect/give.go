@@ -8,21 +8,41 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
-// Link is an address that a user opens to connect one toolkit.
+// Link is an address that a user opens to connect one toolkit or several.
 type Link struct {
 	URL       string
 	ExpiresAt time.Time
-	StatusURL string
-	Pending   bool // somebody has gone on from it and can still come back
+	StatusURL string // "" where it is for several
+	Pending   bool   // somebody has gone on from it and can still come back
 }
+
+// Ask is what a link is for. The same ask gets the same link while that lives.
+type Ask struct {
+	// Toolkits by their ids, in the order in which the user is shown them.
+	Toolkits []string `json:"toolkits"`
+	// CallbackURL is where the browser goes at the end, an address of the operator's
+	// application that the agent may name. "": it stays here.
+	CallbackURL string `json:"callback_url,omitempty"`
+}
+
+// one is for a single toolkit.
+func one(toolkitID string) Ask { return Ask{Toolkits: []string{toolkitID}} }
+
+// plain reports whether the ask is of the kind that the version before knows.
+func (a Ask) plain() bool { return len(a.Toolkits) == 1 && a.CallbackURL == "" }
+
+// maxTogether bounds the toolkits of one link.
+const maxTogether = 20
 
 const (
 	// idBytes of randomness: more than 128 bits.
@@ -37,21 +57,54 @@ const (
 // Link gives the link for this caller and toolkit. While one lives it is given
 // again: an agent that retries must neither flood the store nor show its user two.
 func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
-	l, err := s.linkFor(ctx, who, tk.ID)
+	return s.give(ctx, who, one(tk.ID))
+}
+
+// LinkFor is [Service.Link] for several toolkits. It refuses those that users do not
+// connect to, and those that the agent may not use.
+func (s *Service) LinkFor(ctx context.Context, who caller.Caller, ask Ask) (Link, error) {
+	if ask.CallbackURL != "" && !s.cfg.MayCallBack(who, ask.CallbackURL) {
+		return Link{}, problem.New(problem.BadRequest, "callback_urls", "The agent "+who.Agent+" may not have users sent to this address. The operator allows it, letter for letter, with callback_urls in the agent's block.")
+	}
+	if n := len(ask.Toolkits); n == 0 || n > maxTogether {
+		return Link{}, problem.New(problem.BadRequest, "toolkits", fmt.Sprintf("A link is for 1 to %d toolkits.", maxTogether))
+	}
+	for i, id := range ask.Toolkits {
+		tk, err := s.askedFor(who, id)
+		switch {
+		case err != nil:
+			return Link{}, err
+		case !tk.Auth.PerUser:
+			return Link{}, problem.New(problem.BadRequest, "toolkits", "Nobody has to connect "+tk.Name+": it works for everybody.")
+		case slices.Contains(ask.Toolkits[:i], id):
+			return Link{}, problem.New(problem.BadRequest, "toolkits", tk.Name+" is named twice.")
+		}
+	}
+	return s.give(ctx, who, ask)
+}
+
+func (s *Service) give(ctx context.Context, who caller.Caller, ask Ask) (Link, error) {
+	l, err := s.linkFor(ctx, who, ask)
 	if err != nil {
 		return Link{}, vault.Problem(err)
 	}
-	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), l.underWay(s.cfg.Now())}, nil
+	given := Link{URL: s.linkURL(l.ID), ExpiresAt: l.Expires, Pending: slices.ContainsFunc(l.parts, s.underWayNow)}
+	if !l.several() {
+		given.StatusURL = s.statusURL(l.parts[0].Toolkit)
+	}
+	return given, nil
 }
 
-func (s *Service) linkFor(ctx context.Context, who caller.Caller, toolkitID string) (*link, error) {
+func (s *Service) underWayNow(p *part) bool { return p.underWay(s.cfg.Now()) }
+
+func (s *Service) linkFor(ctx context.Context, who caller.Caller, ask Ask) (*link, error) {
 	for range linkTries {
-		l, version, err := s.lastMade(ctx, who, toolkitID)
+		l, version, err := s.lastMade(ctx, who, ask)
 		if err == nil && l != nil {
 			l, err = s.ensure(ctx, l)
 		}
 		if err == nil && !s.givable(l) {
-			l, err = s.makeLink(ctx, who, toolkitID, version+1)
+			l, err = s.makeLink(ctx, who, ask, version+1)
 		}
 		if !errors.Is(err, store.ErrConflict) { // another call has just made it
 			return l, err
@@ -63,41 +116,41 @@ func (s *Service) linkFor(ctx context.Context, who caller.Caller, toolkitID stri
 // givable: a user who opens it now gets to the end.
 func (s *Service) givable(l *link) bool {
 	rest := min(minRest, s.cfg.LinkLife/2)
-	return l != nil && l.Used.IsZero() && !s.cfg.Now().Add(rest).After(l.Expires)
+	return l != nil && l.Ended.IsZero() && !l.done() && !s.cfg.Now().Add(rest).After(l.Expires)
 }
 
-// lastMade gives the link that was last made for a caller and a toolkit, as it was
-// made, with the version of the note that says so. nil: none.
-func (s *Service) lastMade(ctx context.Context, who caller.Caller, toolkitID string) (l *link, version uint64, err error) {
-	d, err := s.cfg.Vault.Get(ctx, noteName(who, toolkitID))
+// lastMade gives the link that was last made for a caller and what they ask for, as it
+// was made, with the version of the note that says so. nil: none.
+func (s *Service) lastMade(ctx context.Context, who caller.Caller, ask Ask) (l *link, version uint64, err error) {
+	d, err := s.cfg.Vault.Get(ctx, noteName(who, ask))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	l = new(link)
-	if err := json.Unmarshal(d.Plain, l); err != nil {
-		return nil, 0, fmt.Errorf("reading a link: %w", err)
-	}
-	return l, d.Version, nil
+	l, err = decodeLink(d.Plain)
+	return l, d.Version, err
 }
 
 // makeLink makes a link and notes whom it was made for. The note comes first: of
 // many calls at once, one writes it, and the others leave nothing behind.
-func (s *Service) makeLink(ctx context.Context, who caller.Caller, toolkitID string, version uint64) (*link, error) {
+func (s *Service) makeLink(ctx context.Context, who caller.Caller, ask Ask, version uint64) (*link, error) {
 	now := s.cfg.Now()
-	l := &link{
-		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: toolkitID,
-		Created: now, Expires: now.Add(s.cfg.LinkLife),
+	l := &link{head: head{
+		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User,
+		Created: now, Expires: now.Add(s.cfg.LinkLife), Callback: ask.CallbackURL,
+	}}
+	for _, id := range ask.Toolkits {
+		l.parts = append(l.parts, &part{link: l, Toolkit: id})
 	}
-	text, err := json.Marshal(l)
+	text, err := l.encode()
 	if err != nil {
 		return nil, fmt.Errorf("noting a link: %w", err)
 	}
 	err = s.cfg.Vault.Put(ctx, vault.Document{
 		// For as long as somebody who started in time can be under way.
-		Name: noteName(who, toolkitID), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
+		Name: noteName(who, ask), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("noting a link: %w", err)
@@ -108,13 +161,20 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, toolkitID str
 // ensure gives a link as it is now. Where only the note is there, the call that made
 // it is not there yet or died, and whoever comes first writes the link from the note.
 func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
-	l, err := s.find(ctx, made.ID)
+	l, err := s.links.find(ctx, made.ID)
 	if !errors.Is(err, store.ErrNotFound) {
 		return l, err
 	}
-	return made, s.save(ctx, made)
+	return made, s.links.save(ctx, made)
 }
 
-func noteName(who caller.Caller, toolkitID string) string {
-	return vault.Name("link-for", who.Tenant, who.Agent, who.User, toolkitID)
+// noteName is one and the same for what is asked in another order.
+func noteName(who caller.Caller, ask Ask) string {
+	what := ask.Toolkits[0]
+	if !ask.plain() {
+		ask.Toolkits = slices.Sorted(slices.Values(ask.Toolkits))
+		text, _ := json.Marshal(ask)    // strings, which always can be
+		what = "=" + hash(string(text)) // and no toolkit is called that
+	}
+	return vault.Name("link-for", who.Tenant, who.Agent, who.User, what)
 }

@@ -89,7 +89,7 @@ func newWorld(t testing.TB, changes ...func(*connect.Config)) *world {
 	}
 	w.acme, err = demo.New(demo.Config{
 		Origin: acmeURL, ClientID: "toolgate", ClientSecret: "acme-client-secret", AccessTTL: time.Hour, Now: w.clock.now,
-		RedirectURIs: []string{connect.RedirectURI(w.cfg.PublicURL, "acme")},
+		RedirectURIs: []string{connect.RedirectURI(w.cfg.PublicURL, "acme"), connect.RedirectURI(w.cfg.PublicURL, "second")},
 	})
 	if err != nil {
 		t.Fatal(err)

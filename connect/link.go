@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -22,13 +23,31 @@ import (
 // link is what stands behind a connect link. It is stored under the hash of its
 // id, so that who reads the store cannot open anybody's link.
 type link struct {
+	head
+	parts   []*part // one for each toolkit, in the order in which they were asked for
+	version uint64
+}
+
+// head is what a link is, whatever comes of it.
+type head struct {
 	ID      string    `json:"id"`
 	Tenant  string    `json:"tenant"`
 	Agent   string    `json:"agent"`
 	User    string    `json:"user"`
-	Toolkit string    `json:"toolkit"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Callback is the address of the operator's application that the browser goes to
+	// at the end.
+	Callback string `json:"callback,omitempty"`
+	// Ended is when somebody called it off, before it had done its work.
+	Ended time.Time `json:"ended,omitzero"`
+}
+
+// part is what a link does for one toolkit.
+type part struct {
+	*link `json:"-"` // that it is a part of
+
+	Toolkit string `json:"toolkit"`
 	// Started is when somebody last pressed the button; zero: nobody yet.
 	Started time.Time `json:"started,omitzero"`
 	// Busy is until when a callback is at work on it. It ends by itself, in case
@@ -41,77 +60,153 @@ type link struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+}
 
-	version uint64
+// linkRecord is a link as it is stored. One for a single toolkit has the form that the
+// version before knows. That one takes a link for several for one whose toolkit is gone,
+// and says so, rather than write it without its parts.
+type linkRecord struct {
+	head
+	part
+	Parts []*part `json:"parts,omitempty"`
+}
+
+func (l *link) encode() ([]byte, error) {
+	r := linkRecord{head: l.head}
+	if len(l.parts) == 1 {
+		r.part = *l.parts[0]
+		if r.Used.IsZero() {
+			r.Used = l.Ended // the version before knows no other end
+		}
+	} else {
+		r.Parts = l.parts
+	}
+	return json.Marshal(r)
+}
+
+func decodeLink(text []byte) (*link, error) {
+	var r linkRecord
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, fmt.Errorf("reading a link: %w", err)
+	}
+	l := &link{head: r.head, parts: r.Parts}
+	if len(l.parts) == 0 {
+		l.parts = []*part{&r.part}
+	}
+	for _, p := range l.parts {
+		p.link = l
+	}
+	return l, nil
+}
+
+// part gives the one for a toolkit, or nil.
+func (l *link) part(toolkitID string) *part {
+	i := slices.IndexFunc(l.parts, func(p *part) bool { return p.Toolkit == toolkitID })
+	if i < 0 {
+		return nil
+	}
+	return l.parts[i]
+}
+
+func (l *link) several() bool { return len(l.parts) > 1 }
+
+// whole is what to name in logs where it is about no one toolkit.
+func (l *link) whole() *part {
+	switch {
+	case l == nil:
+		return nil
+	case l.several():
+		return &part{link: l}
+	}
+	return l.parts[0]
+}
+
+// left asks for what is still to do.
+func (l *link) left() (a Ask) {
+	a.CallbackURL = l.Callback
+	for _, p := range l.parts {
+		if p.Used.IsZero() {
+			a.Toolkits = append(a.Toolkits, p.Toolkit)
+		}
+	}
+	return a
+}
+
+// done reports whether the link did all of its work.
+func (l *link) done() bool {
+	return !slices.ContainsFunc(l.parts, func(p *part) bool { return p.Used.IsZero() })
 }
 
 // errTaken: another callback or tab was faster, and it counts.
 var errTaken = errors.New("the link or the sign-in is taken")
 
-// taken is errTaken where the link did its work or is doing it.
-func (l *link) taken(now time.Time) error {
-	if !l.Used.IsZero() || now.Before(l.Busy) {
+// taken is errTaken where the part did its work or is doing it, or will not do it.
+func (p *part) taken(now time.Time) error {
+	if !p.Ended.IsZero() || !p.Used.IsZero() || now.Before(p.Busy) {
 		return errTaken
 	}
 	return nil
 }
 
+// othersToo reports whether another browser than the one with this hash has connected
+// something with the link.
+func (l *link) othersToo(browserHash string) bool {
+	return slices.ContainsFunc(l.parts, func(o *part) bool { return !o.Used.IsZero() && o.Browser != browserHash })
+}
+
 // underWay reports whether somebody has gone to the provider and can still come back.
-func (l *link) underWay(now time.Time) bool {
-	return l.Used.IsZero() && l.Failure == "" && now.Before(l.Started.Add(flowLife))
+func (p *part) underWay(now time.Time) bool {
+	return p.Ended.IsZero() && p.Used.IsZero() && p.Failure == "" && now.Before(p.Started.Add(flowLife))
 }
 
-// find reads the link with this id.
-func (s *Service) find(ctx context.Context, id string) (*link, error) {
-	d, err := s.cfg.Vault.Get(ctx, linkName(id))
-	if err != nil {
-		return nil, err
-	}
-	l := &link{version: d.Version}
-	if err := json.Unmarshal(d.Plain, l); err != nil {
-		return nil, fmt.Errorf("reading a link: %w", err)
-	}
-	return l, nil
+// updatePart is update for one part.
+func (s *Service) updatePart(ctx context.Context, p *part, change func(*part) error) error {
+	return s.links.update(ctx, p.ID, func(l *link) error {
+		now := l.part(p.Toolkit)
+		if now == nil {
+			return store.ErrNotFound
+		}
+		return change(now)
+	})
 }
 
-// save writes the link as its next version. It is kept for a while after its end,
-// so that a latecomer is told what happened and not that it never was.
-func (s *Service) save(ctx context.Context, l *link) error {
-	text, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("writing a link: %w", err)
-	}
-	d := vault.Document{Name: linkName(l.ID), Plain: text, Version: l.version + 1, Expires: l.Expires.Add(24 * time.Hour)}
-	if err := s.cfg.Vault.Put(ctx, d); err != nil {
-		return fmt.Errorf("writing a link: %w", err)
-	}
-	l.version++
-	return nil
-}
-
-// update changes a link and writes it, again if somebody else did meanwhile. change
-// sees the link as it is now and may refuse.
-func (s *Service) update(ctx context.Context, id string, change func(*link) error) error {
-	for range 5 {
-		l, err := s.find(ctx, id)
-		if err != nil {
+// take is what whoever goes on with a part does first. change is for where nobody else
+// has it: of two callbacks, tabs or clicks, one gets past here, and the others get errTaken.
+// Where nobody asks who sits at a browser, all parts are for the browser that connected
+// the first one: or else the accounts of two people would become those of one user.
+func (s *Service) take(ctx context.Context, p *part, browserHash string, change func(*part)) error {
+	now := s.cfg.Now()
+	return s.updatePart(ctx, p, func(p *part) error {
+		if err := p.taken(now); err != nil {
 			return err
 		}
-		if err = change(l); err != nil {
-			return err
+		if !s.verifies() && p.othersToo(browserHash) {
+			return errTaken
 		}
-		if err = s.save(ctx, l); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
+		change(p)
+		return nil
+	})
 }
 
-func (l *link) key() connection.Key {
-	return connection.Key{Tenant: l.Tenant, User: l.User, Toolkit: l.Toolkit}
+func (p *part) key() connection.Key {
+	return connection.Key{Tenant: p.Tenant, User: p.User, Toolkit: p.Toolkit}
 }
 
 func linkName(id string) string { return vault.Name("link", hash(id)) }
+
+// terms are what a link is found by. Most links are for one toolkit, and found by the
+// note of whom they were made for; the others alone have a second term, so that an agent
+// that asks how things stand has no more than those looked through.
+func (l *link) terms() []string {
+	if l.several() || l.Callback != "" {
+		return []string{linksOf(l.Tenant, l.User), togetherOf(l.Tenant, l.User)}
+	}
+	return []string{linksOf(l.Tenant, l.User)}
+}
+
+func linksOf(tenant, user string) string { return vault.Name("links-of", tenant, user) }
+
+func togetherOf(tenant, user string) string { return vault.Name("links-together-of", tenant, user) }
 
 // hash is for things with more than 128 random bits: it needs neither salt nor work.
 func hash(s string) string {

@@ -26,7 +26,7 @@ type row struct {
 
 // serveMine shows what the person at the browser has connected, for whichever agents.
 func (s *Service) serveMine(v visit) {
-	user, ok := s.whoIs(v)
+	user, ok := s.whoIs(v, minePath)
 	if !ok {
 		return
 	}
@@ -38,8 +38,8 @@ func (s *Service) serveMine(v visit) {
 	s.minePage(v, user, conns, mineNotices[undoing(v.r.URL.Query().Get("done"))])
 }
 
-// whoIs gives the person, or answers that the browser has to sign in first.
-func (s *Service) whoIs(v visit) (string, bool) {
+// whoIs gives the person, or answers that the browser has to sign in first to see a page.
+func (s *Service) whoIs(v visit, page string) (string, bool) {
 	p, err := s.personAt(v.r)
 	switch {
 	case err != nil:
@@ -49,7 +49,7 @@ func (s *Service) whoIs(v visit) (string, bool) {
 	case p.user != "":
 		return p.user, true
 	case s.cfg.SignIn != nil:
-		s.signInPage(v, nil, "")
+		s.signInPage(v, nil, page, "")
 	default:
 		s.message(v, http.StatusForbidden, notSignedIn)
 	}
@@ -78,10 +78,10 @@ func (s *Service) serveUndo(v visit) {
 		return
 	}
 	if s.cfg.SignIn != nil && v.r.PostFormValue("go") == signInPath && s.formTokenOK(v.r, minePath) {
-		s.sendToSignIn(v, "")
+		s.sendToSignIn(v, "", minePath)
 		return
 	}
-	user, ok := s.whoIs(v)
+	user, ok := s.whoIs(v, minePath)
 	if !ok {
 		return
 	}
@@ -123,7 +123,7 @@ func (s *Service) mineURL(outcome undoing) string {
 }
 
 func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
-	data := view{Title: "What you have connected", User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
+	data := view{Title: s.say(v, "What you have connected"), User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
 	for _, c := range conns {
 		r := row{ID: c.ID, Toolkit: c.Toolkit, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {

@@ -9,7 +9,9 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 //go:embed pages
@@ -24,6 +26,10 @@ var assets = map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg
 
 // view is what a page shows.
 type view struct {
+	Lang      string // of the page
+	Brand     string // whose the page is
+	HasLogo   bool
+	HasColor  bool
 	Assets    string // where they are
 	Title     string
 	RequestID string
@@ -43,9 +49,13 @@ type view struct {
 	Help, HelpURL string  // where it is found
 	Checked       bool    // it was or will be tried out before it is saved
 
+	Back, BackTo string // the address of the operator's application, and its host
+
 	Link       string // where the form goes, if not to the page itself
 	Mine       string // the page of all that is connected, where there is one
 	Rows       []row
+	Tasks      []task // of a link for several toolkits
+	Done       int    // of them
 	SignedInAs string // somebody for whom the link is not
 }
 
@@ -59,10 +69,14 @@ var (
 		"Ask the assistant in your chat for a new link. It takes a moment."}
 	linkUsed = message{"This link has done its work", "It was used to connect an account, and a link does that only once.",
 		"If it was you, go back to your chat: everything is ready. If you did not connect anything, tell whoever runs this service."}
+	linkEnded = message{"This link was called off", "It was cancelled here, or whoever runs this service has ended it. Nothing can be connected with it any more.",
+		"If you want to connect after all, ask the assistant in your chat for a new link."}
 	linkBusy = message{"One moment", "The answer of the other service is being worked on.",
 		"This page looks again by itself in two seconds."}
 	otherPerson = message{"This link is for somebody else", "You are signed in here, and it was not made for you.",
 		"Close the page. If somebody sent you this link, do not go on: it would give them the use of your account."}
+	notForYou = message{"This page is not for you", "You are signed in, and nobody has set up an assistant here that works for you.",
+		"Go back to where you came from. Whoever runs this service can set up for whom it works."}
 	notSignedIn = message{"Please sign in first", "To keep accounts safe, this link opens only for the person it was made for, and we cannot tell who you are.",
 		"Sign in to the site that you use the assistant with, and open the link again in this browser."}
 	notRecognised = message{"We could not recognise you", "The sign-in was declined, or it is for somebody whom this service does not know.",
@@ -83,6 +97,8 @@ var (
 		"Open the link from your chat again, with cookies allowed for this site, and press the button."}
 	notFromHere = message{"Only for this computer", "This service is set up for use on the computer that it runs on, since it cannot tell who you are.",
 		"Open the link on that computer. Whoever runs this service can set up how users are recognised."}
+	tooMany = message{"Too many people sign in at the moment", "More sign-ins were begun from where you are than this service takes at once.",
+		"Try again in a few minutes."}
 	notAPage = message{"There is nothing here", "This address does not take what your browser sent.",
 		"Open the link from your chat again."}
 	troubleNow = message{"That did not work just now", "The service has a problem at the moment. Nothing is lost.",
@@ -108,7 +124,7 @@ var notices = map[string]string{
 
 const pressAgain = "This page was open twice. Please press the button once more."
 
-func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
+func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	if tk.OAuth == nil {
 		s.formPage(v, status, l, notice)
@@ -117,10 +133,11 @@ func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
-	s.show(v, status, "confirm.html", formActions(authorize), view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
-		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l),
-		Notice: notice, Host: authorize.Host,
+	back, to := s.wayBack(l, notice)
+	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
+		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
+		Notice: notice, Host: authorize.Host, Back: back, BackTo: to,
 	})
 }
 
@@ -133,38 +150,41 @@ func (s *Service) mine() string {
 }
 
 // signInPage asks who it is. as is whom the browser is signed in as by now, or "".
-// l is nil for the person's own page.
-func (s *Service) signInPage(v visit, l *link, as string) {
+// l is nil for a page of the person's own.
+func (s *Service) signInPage(v visit, l *part, page, as string) {
 	place, status := s.cfg.SignIn.Place(), http.StatusOK
 	if as != "" {
 		status = http.StatusForbidden
 	}
 	browser := s.greet(v)
-	data := view{Title: "Sign in", Link: s.mineURL(""), Token: s.formToken(browser, minePath), Host: place.Host, SignedInAs: as}
+	data := view{Title: s.say(v, "Sign in"), Link: s.mineURL(""), Token: s.formToken(browser, page), Host: place.Host, SignedInAs: as}
+	if page == projectPath {
+		data.Link, data.Agent = s.projectURL(), s.cfg.Project.Agent
+	}
 	if l != nil {
-		tk := s.cfg.Toolkits[l.Toolkit].Toolkit
-		data.Title, data.Toolkit, data.Agent = "Sign in to connect "+tk.Name, tk.Name, l.Agent
+		name := s.names(l.link)
+		data.Title, data.Toolkit, data.Agent = s.say(v, "Sign in to connect %s", name), name, l.Agent
 		data.Link, data.Token = s.linkURL(l.ID), s.formToken(browser, l.ID)
 	}
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "signin.html", formActions(place), data)
 }
 
-func (s *Service) donePage(v visit, l *link) {
+func (s *Service) donePage(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	check, _ := tk.Check()
 	s.show(v, http.StatusOK, "done.html", "'none'", view{
-		Title: tk.Name + " is connected", Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
-		Inputs: inputs(tk.Auth), Checked: check != "",
+		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
+		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected),
 	})
 }
 
 func (s *Service) message(v visit, status int, m message) {
-	s.show(v, status, "message.html", "'none'", view{Title: m.Title, Message: m})
+	s.show(v, status, "message.html", "'none'", view{Title: s.say(v, m.Title), Message: m})
 }
 
 // trouble is a page for a fault of ours, which passes; the cause goes to the log.
-func (s *Service) trouble(v visit, l *link, where string, err error) {
+func (s *Service) trouble(v visit, l *part, where string, err error) {
 	s.report("trouble", v, l, where, err)
 	s.sorry(v)
 }
@@ -174,22 +194,39 @@ func (s *Service) sorry(v visit) {
 	s.message(v, http.StatusServiceUnavailable, troubleNow)
 }
 
+// formActions are where the forms of a link's page may lead: to the provider, and at
+// the end to the operator's application.
+func (s *Service) formActions(l *link, onward ...*url.URL) string {
+	if to, err := url.Parse(s.callback(l, connected)); err == nil && to.Host != "" {
+		onward = append(onward, to)
+	}
+	return formActions(onward...)
+}
+
 // formActions are where the form may lead. Chromium applies form-action to every
 // redirect after the POST, so the provider's origin has to be in it; and since
 // providers send people on to a login host of theirs, so does every https address
 // where the provider is on https. Our own page has nothing that could be injected
 // into; this is the second line.
-func formActions(authorize *url.URL) string {
-	actions := "'self' " + authorize.Scheme + "://" + authorize.Host
-	if authorize.Scheme == "https" {
-		actions += " https:"
+func formActions(onward ...*url.URL) string {
+	actions, anywhere := []string{"'self'"}, false
+	for _, to := range onward {
+		if origin := to.Scheme + "://" + to.Host; !slices.Contains(actions, origin) {
+			actions = append(actions, origin)
+		}
+		anywhere = anywhere || to.Scheme == "https"
 	}
-	return actions
+	if anywhere {
+		actions = append(actions, "https:")
+	}
+	return strings.Join(actions, " ")
 }
 
 // show writes a page. It has no script, loads nothing from elsewhere, and cannot be
 // put into a frame.
 func (s *Service) show(v visit, status int, page, formAction string, data view) {
+	data.Lang = s.language(v.r)
+	s.brand(&data)
 	data.Assets, data.RequestID = s.prefix+"/connect", v.id
 	var text bytes.Buffer
 	if err := pages.ExecuteTemplate(&text, page, data); err != nil {
@@ -199,6 +236,7 @@ func (s *Service) show(v visit, status int, page, formAction string, data view) 
 	}
 	h := v.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", data.Lang)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+formAction)
 	h.Set("X-Frame-Options", "DENY")

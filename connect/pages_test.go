@@ -20,7 +20,10 @@ import (
 )
 
 // everyPage gives one of each kind of page.
-func everyPage(t *testing.T) map[string]*page {
+func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page {
+	newWorld := func(t *testing.T, more ...func(*connect.Config)) *world {
+		return newWorld(t, append(more, changes...)...)
+	}
 	w := newWorld(t)
 	b, link := newBrowser(w), w.link(alice)
 	all := map[string]*page{"confirm": b.get(link), "unknown": b.get(public + "/connect/c_nothing")}
@@ -43,9 +46,23 @@ func everyPage(t *testing.T) map[string]*page {
 	put := httptest.NewRequest(http.MethodPut, next, nil)
 	all["method"] = showing(w.serve(put), put)
 	all["declined"] = b.get(comeBack(t, b.toProvider(next).address, "error", "access_denied"))
+	all["called off"] = b.cancels(b.get(w.link(caller.Caller{Tenant: "t", Agent: "a", User: "u"})))
 	w.clock.pass(time.Hour)
 	all["expired"] = b.get(next)
 	all["nobody asks"] = b.get(mine)
+
+	w = newWorld(t, threeToolkits(t), backToTheApp)
+	link, b = w.linkFor(alice, "keys"), newBrowser(w)
+	all["form"] = b.get(link)
+	all["form, refused"] = b.press(b.get(link), "key.key", badKey)
+	all["form, done"] = b.press(b.get(link), "key.key", goodKey)
+	link, b = w.linkBack("acme"), newBrowser(w)
+	all["declined, and the way back"] = b.get(comeBack(t, b.toProvider(link).address, "error", "server_error"))
+	link, b = w.linkFor(alice, "acme", "keys"), newBrowser(w)
+	all["several"] = b.get(link)
+	all["several, declined"] = b.get(comeBack(t, b.pressFor(b.get(link), "acme").address, "error", "access_denied"))
+	all["several, part way"] = b.press(b.get(link+"/keys"), "key.key", goodKey)
+	all["several, done"] = b.connectFor(link, "acme", "alice")
 
 	w = newWorld(t, behindASite)
 	link, b = w.link(alice), newBrowserAs(w, "mallory")
@@ -54,8 +71,11 @@ func everyPage(t *testing.T) map[string]*page {
 	all["done, verified"] = b.connect(link, "alice")
 	all["mine"] = b.get(mine)
 	all["mine, empty"] = b.press(all["mine"])
-	w = newWorld(t, atTheApplication)
+	w = newWorld(t, aProject("acme"), behindASite)
+	all["mine, the project"], all["not for you"] = newBrowserAs(w, alice.User).get(projectLink), newBrowserAs(w, "mallory").get(projectLink)
+	w = newWorld(t, atTheApplication, aProject("acme"))
 	b = newBrowser(w)
+	all["sign in for the project"] = b.get(projectLink)
 	all["sign in"], all["sign in for mine"] = b.get(w.link(alice)), b.get(mine)
 	all["not recognised"] = b.get(public + "/signin?state=" + b.toApplication(w.link(alice)))
 	all["no sign-in"] = b.get(public + "/signin?state=nothing")
@@ -79,7 +99,9 @@ func TestEveryPageIsLockedDown(t *testing.T) {
 			policy, actions = "same-origin", "'self' "+acmeURL+" https:"
 		}
 		switch {
-		case strings.HasPrefix(name, "mine"):
+		case strings.HasSuffix(name, "the way back"):
+			actions = "'self' " + acmeURL + " https://app.example https:"
+		case strings.HasPrefix(name, "mine") || strings.HasPrefix(name, "form") && form != nil:
 			policy, actions = "same-origin", "'self'"
 		case strings.HasPrefix(name, "sign in"):
 			actions = "'self' https://app.example https:"
@@ -112,7 +134,7 @@ func TestNoPageRunsOrLoadsAnything(t *testing.T) {
 // plain are the elements that a page may be made of, and the attributes they may have.
 var plain = []string{
 	"html", "head", "meta", "title", "link", "body", "header", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
-	"code", "form", "label", "input", "button", "section", "h2", "time", "a",
+	"code", "form", "label", "input", "button", "section", "h2", "time", "a", "img",
 }
 
 func wantPlain(t *testing.T, name string, p *page) {
@@ -128,8 +150,8 @@ func wantPlain(t *testing.T, name string, p *page) {
 			if a.Key == "style" || strings.HasPrefix(a.Key, "on") || strings.Contains(a.Val, "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
 			}
-			onward := n.Data == "form" && strings.HasPrefix(a.Val, public+"/connect/c_") || n.Data == "a" && a.Val == helpURL || a.Val == mine
-			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && !onward {
+			onward := (n.Data == "form" || n.Data == "a") && strings.HasPrefix(a.Val, public+"/connect/c_") || a.Val == projectLink || strings.HasPrefix(a.Val, theApp) || n.Data == "a" && a.Val == helpURL || a.Val == mine
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && a.Val != "/connect/style.css" && a.Val != "/connect/icon.svg" && a.Val != "/connect/brand.css" && a.Val != "/connect/logo" && !onward {
 				t.Errorf("%s: <%s> leads to %q", name, n.Data, a.Val)
 			}
 			if a.Key == "http-equiv" {

@@ -49,7 +49,7 @@ func (s *Service) personAt(r *http.Request) (p person, err error) {
 // that was forwarded, and a flow that one person starts and another one finishes, end
 // here, before any code is spent (draft-ietf-oauth-security-topics-update, cross-user
 // session fixation).
-func (s *Service) rightPerson(v visit, l *link) bool {
+func (s *Service) rightPerson(v visit, l *part) bool {
 	p, err := s.personAt(v.r)
 	switch {
 	case err != nil:
@@ -60,7 +60,7 @@ func (s *Service) rightPerson(v visit, l *link) bool {
 		if p.user != "" {
 			s.report("refused", v, l, "other_user", nil)
 		}
-		s.signInPage(v, l, p.user)
+		s.signInPage(v, l, "", p.user)
 	case p.user != "":
 		s.report("refused", v, l, "other_user", nil)
 		s.message(v, http.StatusForbidden, otherPerson)

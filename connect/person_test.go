@@ -134,7 +134,9 @@ func (b *browser) toApplication(link string) (flow string) {
 	b.halt = "/verify"
 	defer func() { b.halt = "" }()
 	p := b.get(link)
-	p.want(b.w.t, http.StatusOK, "Is it you?")
+	if p.status != http.StatusOK {
+		b.w.t.Fatalf("the link answers %d", p.status)
+	}
 	to := mustParse(b.w.t, b.press(p).next)
 	if to.Host != "app.example" || to.Query().Get("from") != "chat" {
 		b.w.t.Fatalf("sent to %s", to)

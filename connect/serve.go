@@ -81,6 +81,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.notAllowed(v, "GET, HEAD, POST")
 	case page == "callback" || page == signInPath:
 		s.notAllowed(v, "GET")
+	case rest == "" && reads && s.project():
+		s.serveProject(v)
+	case rest == "" && v.r.Method == http.MethodPost && s.project():
+		s.serveProjectStart(v)
+	case reads && s.serveBrand(v, rest):
 	case reads && assets[rest] != "":
 		serveAsset(w, r, rest)
 	case reads:

@@ -36,7 +36,8 @@ type Trip struct {
 	Nonce    string `json:"nonce,omitempty"`    // for an id_token
 	Verifier string `json:"verifier,omitempty"` // PKCE
 
-	LinkID  string    `json:"link,omitempty"` // "": to the person's own page
+	LinkID  string    `json:"link,omitempty"` // "": to a page of the person's own
+	Page    string    `json:"page,omitempty"` // which; the version before knows one alone
 	Browser string    `json:"browser"`        // hash of the one that started
 	Started time.Time `json:"started"`
 	// User is whom the operator's server saw, and Proof the hash of what the browser
@@ -55,11 +56,17 @@ const signInPath = "signin"
 // SignInURI is the address to register with the service that users sign in with.
 func SignInURI(public *url.URL) string { return public.JoinPath(signInPath).String() }
 
-// sendToSignIn is the button of the sign-in page.
-func (s *Service) sendToSignIn(v visit, linkID string) {
+// sendToSignIn is the button of the sign-in page: for a link, or else for a page.
+func (s *Service) sendToSignIn(v visit, linkID, page string) {
+	if !s.trips.admits(s.clientOf(v.r), s.cfg.Now()) {
+		s.report("refused", v, nil, "too_many_sign_ins", nil)
+		v.w.Header().Set("Retry-After", "60")
+		s.message(v, http.StatusTooManyRequests, tooMany)
+		return
+	}
 	t := &Trip{
 		State: random(stateBytes), Back: SignInURI(s.cfg.PublicURL),
-		LinkID: linkID, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
+		LinkID: linkID, Page: page, Browser: hash(s.greet(v)), Started: s.cfg.Now(),
 	}
 	address, err := s.cfg.SignIn.Begin(v.r.Context(), t)
 	if err == nil {
@@ -91,6 +98,9 @@ func (s *Service) serveSignedIn(v visit) {
 	}
 	var l *link
 	onward := s.mineURL("")
+	if t.Page == projectPath {
+		onward = s.projectURL()
+	}
 	if t.LinkID != "" {
 		var ok bool
 		if l, ok = s.openLink(v, t.LinkID); !ok {
@@ -102,7 +112,7 @@ func (s *Service) serveSignedIn(v visit) {
 		v.redirect(onward) // a double click: the other one goes on
 		return
 	} else if err != nil {
-		s.trouble(v, l, "sign_in", err)
+		s.trouble(v, l.whole(), "sign_in", err)
 		return
 	}
 	user, err := s.cfg.SignIn.Finish(v.r.Context(), v.r.URL.Query(), *t)
@@ -114,10 +124,10 @@ func (s *Service) serveSignedIn(v visit) {
 	}
 	switch {
 	case errors.Is(err, ErrNotRecognised):
-		s.report("refused", v, l, "not_recognised", err)
+		s.report("refused", v, l.whole(), "not_recognised", err)
 		s.message(v, http.StatusForbidden, notRecognised)
 	case err != nil:
-		s.trouble(v, l, "sign_in", err)
+		s.trouble(v, l.whole(), "sign_in", err)
 	default:
 		v.redirect(onward)
 	}

@@ -126,13 +126,30 @@ func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (con
 
 // underWay reports whether the user is about to connect, for the agent to say so.
 func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID string) (bool, error) {
-	l, _, err := s.lastMade(ctx, who, toolkitID)
-	if err != nil || l == nil {
+	l, _, err := s.lastMade(ctx, who, one(toolkitID))
+	if err == nil && l != nil {
+		l, err = s.links.find(ctx, l.ID)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	l, err = s.find(ctx, l.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+	if err == nil && l != nil && slices.ContainsFunc(l.parts, s.underWayNow) {
+		return true, nil
 	}
-	return err == nil && l.underWay(s.cfg.Now()), err
+	for next := ""; ; {
+		var found []vault.Document
+		found, next, err = s.cfg.Vault.OfTerm(ctx, togetherOf(who.Tenant, who.User), next, 100)
+		for _, d := range found {
+			l, err := decodeLink(d.Plain)
+			if err != nil || l.Tenant != who.Tenant || l.User != who.User || l.Agent != who.Agent {
+				continue
+			}
+			if p := l.part(toolkitID); p != nil && s.underWayNow(p) {
+				return true, nil
+			}
+		}
+		if err != nil || next == "" {
+			return false, err
+		}
+	}
 }

@@ -20,8 +20,8 @@ import (
 //go:embed inspect.js
 var inspection string
 
-// widths are a small phone, a phone and a desk.
-var widths = []struct{ width, height int64 }{{320, 568}, {390, 844}, {1280, 800}}
+// widths are a small phone, two usual ones and a desk.
+var widths = []struct{ width, height int64 }{{320, 568}, {360, 740}, {390, 844}, {1280, 800}}
 
 // look inspects the page that is open, in both colour schemes and all widths, and
 // keeps a picture of each.
@@ -39,7 +39,7 @@ func (p *person) look(name string) {
 				}),
 			)
 			faults := finds(p, chromedp.Evaluate[[]string](inspection))
-			if size.width == 390 { // it takes its time, and looks at what no width changes
+			if size.width == 360 || size.width == 390 { // it takes its time, and looks at what no width changes
 				faults = append(faults, p.axe()...)
 			}
 			picture := finds(p, chromedp.FullScreenshot(100))

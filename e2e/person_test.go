@@ -8,6 +8,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,6 +32,8 @@ func (a *application) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case "/app/login":
 		http.SetCookie(rw, &http.Cookie{Name: "app", Value: r.URL.Query().Get("as"), Path: "/app/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 		page(rw, http.StatusOK, "Signed in at the application")
+	case "/app/done":
+		page(rw, http.StatusOK, "Back at the application: "+html.EscapeString(r.URL.RawQuery)+" from "+html.EscapeString(r.Referer()))
 	case "/app/verify":
 		a.verify(rw, r)
 	default:
@@ -69,8 +72,9 @@ func page(rw http.ResponseWriter, status int, text string) {
 	_, _ = rw.Write([]byte(`<!DOCTYPE html><title>App</title><link rel="icon" href="data:,"><p>` + text + `</p>`))
 }
 
-// withApplication is a gateway whose users are the application's.
-func withApplication(t *testing.T) *world {
+// withApplication is a gateway whose users are the application's, with these options
+// besides.
+func withApplication(t *testing.T, more ...string) *world {
 	t.Helper()
 	folder, address := t.TempDir(), free(t)
 	_, port, _ := strings.Cut(address, ":")
@@ -81,7 +85,7 @@ func withApplication(t *testing.T) *world {
 	w.acme = server.URL
 	var err error
 	app.acme, err = acme.New(acme.Config{
-		Origin: w.acme, ClientID: "toolgate", ClientSecret: "acme-client-secret", RedirectURIs: []string{w.toolgate + "/callback/acme"}, AccessTTL: time.Hour,
+		Origin: w.acme, ClientID: "toolgate", ClientSecret: "acme-client-secret", RedirectURIs: []string{w.toolgate + "/callback/acme", w.toolgate + "/callback/second"}, AccessTTL: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +116,7 @@ func withApplication(t *testing.T) *world {
 			}
 			identity /v1/me email
 		}
+		` + strings.Join(more, "\n\t\t") + `
 	}
 }
 
@@ -121,7 +126,7 @@ PUBLIC {
 	toolgate
 }
 `)
-	for name, text := range map[string]string{"key": "the-application", "secret": "acme-client-secret", "Caddyfile": caddyfile} {
+	for name, text := range map[string]string{"key": "the-application", "agent": agentKey, "logo.svg": logo, "secret": "acme-client-secret", "Caddyfile": caddyfile} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

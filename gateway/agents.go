@@ -25,6 +25,8 @@ type Agent struct {
 	// ActsForAny: for every user of the tenant. Otherwise for those in ActsFor.
 	ActsForAny bool
 	ActsFor    []string
+	// CallbackURLs are where the agent may have users sent after connecting.
+	CallbackURLs []string
 }
 
 // KeyPrefix marks agent keys that Toolgate makes, for secret scanners and so that a
@@ -136,6 +138,18 @@ func sdkKey(authorization string) (key, basicUser string) {
 		return password, user
 	}
 	return strings.TrimSpace(rest), ""
+}
+
+// MayCallBack reports whether the caller's agent may have users sent to an address. It
+// has to be one that the operator wrote, letter for letter: whatever is compared in
+// another way can be led to another place (RFC 9700 §4.1.1).
+func (g *Gateway) MayCallBack(who caller.Caller, address string) bool {
+	for i := range g.cfg.Agents {
+		if a := &g.cfg.Agents[i]; a.Name == who.Agent && a.Tenant == who.Tenant {
+			return slices.Contains(a.CallbackURLs, address)
+		}
+	}
+	return false
 }
 
 // May reports whether the caller's agent may use a toolkit.

@@ -61,7 +61,7 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if !ok {
 		return err
 	}
-	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit)
+	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, Ask{CallbackURL: x.callback})
 	if err != nil {
 		return err
 	}

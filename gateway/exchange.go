@@ -36,6 +36,8 @@ type exchange struct {
 	// identify
 	caller caller.Caller
 	agent  *Agent // nil where none is configured
+	// callback is where the user's browser goes after connecting; "" is nowhere.
+	callback string
 
 	// resolve
 	toolkit   *toolkit.Toolkit

@@ -35,7 +35,12 @@ type Credentials interface {
 
 // Links make the addresses that users open to connect; *connect.Service does.
 type Links interface {
-	Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error)
+	Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask Ask) (Link, error)
+}
+
+// Ask is what a link is for beside a user and a toolkit.
+type Ask struct {
+	CallbackURL string // where the browser goes at the end; "": nowhere
 }
 
 // Link is what an agent shows to its user.

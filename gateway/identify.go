@@ -21,7 +21,24 @@ func (g *Gateway) identify(x *exchange) error {
 	}
 	who, agent, err := g.who(x.in)
 	x.caller, x.agent = who, agent
+	if err != nil {
+		return err
+	}
+	x.callback, err = g.callbackOf(x.in.Header, who)
 	return err
+}
+
+const callbackHeader = "X-Toolgate-Callback"
+
+// callbackOf gives where the agent wants its user's browser to go after connecting. One
+// that is not allowed is refused on every call: where it were only on those that need a
+// link, nobody would notice before a user does.
+func (g *Gateway) callbackOf(h http.Header, who caller.Caller) (string, error) {
+	values := h[callbackHeader]
+	if len(values) == 0 || g.MayCallBack(who, values[0]) {
+		return h.Get(callbackHeader), nil
+	}
+	return "", problem.New(problem.BadRequest, "callback_urls", "The address in "+callbackHeader+" is not one that the agent "+who.Agent+" may have users sent to. The operator allows it, letter for letter, with callback_urls in the agent's block.")
 }
 
 // Identify tells who calls, for handlers beside the data path that serve agents too.
@@ -54,7 +71,7 @@ func (g *Gateway) who(r *http.Request) (caller.Caller, *Agent, error) {
 
 // identityHeaders may come once. net/http keeps both of two, and what reads the
 // other one behind or before us would see another user.
-var identityHeaders = [...]string{"X-Toolgate-Key", "Authorization", "X-Api-Key", "X-User-Id", "X-Toolkit", "X-Account"}
+var identityHeaders = [...]string{"X-Toolgate-Key", "Authorization", "X-Api-Key", "X-User-Id", "X-Toolkit", "X-Account", callbackHeader}
 
 func onceEach(h http.Header) error {
 	for _, name := range identityHeaders {

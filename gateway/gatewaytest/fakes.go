@@ -127,6 +127,14 @@ type Links struct {
 	mu      sync.Mutex
 	err     error
 	pending bool
+	asked   gateway.Ask
+}
+
+// Asked is what the last link was asked for.
+func (l *Links) Asked() gateway.Ask {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
 }
 
 // Open says that the user has opened the link.
@@ -144,9 +152,10 @@ func (l *Links) Fail(err error) {
 }
 
 // Link implements gateway.Links.
-func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit, ask gateway.Ask) (gateway.Link, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked = ask
 	if l.err != nil {
 		return gateway.Link{}, l.err
 	}
