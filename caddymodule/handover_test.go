@@ -4,6 +4,8 @@
 package caddymodule_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +20,7 @@ import (
 type client struct {
 	*world
 	http    http.Client
+	origin  string
 	method  string
 	done    atomic.Int64
 	retried int // calls that net/http made a second time by itself
@@ -36,11 +39,24 @@ func TestCallsThatMayBeMadeTwiceSucceedOverReloads(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(rw, "%s of %d bytes", r.Method, n)
 	})
-	w.load(w.caddyfile("", "", ""))
+	trusted := x509.NewCertPool()
+	trusted.AddCert(writeCertificate(t, w.dir))
+	secure := freeAddress(t)
+	configure := func(life int) {
+		w.load(w.caddyfile("", fmt.Sprintf("link_life %dm", life), "") +
+			fmt.Sprintf("https://%s {\n bind 127.0.0.1\n tls %[2]s/cert.pem %[2]s/key.pem\n toolgate\n}\n", secure, w.dir))
+	}
+	configure(4)
 	w.connect()
 	var clients []*client
-	for i := range 8 {
-		clients = append(clients, &client{world: w, method: []string{http.MethodGet, http.MethodPost}[i%2], http: http.Client{Transport: new(http.Transport)}})
+	for range 2 {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			for _, http2 := range []bool{false, true} {
+				tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, ForceAttemptHTTP2: http2}
+				clients = append(clients, &client{world: w, method: method, origin: "https://" + secure, http: http.Client{Transport: tr}})
+			}
+			clients = append(clients, &client{world: w, method: method, origin: w.public(), http: http.Client{Transport: new(http.Transport)}})
+		}
 	}
 	over := make(chan struct{})
 	var all sync.WaitGroup
@@ -50,7 +66,7 @@ func TestCallsThatMayBeMadeTwiceSucceedOverReloads(t *testing.T) {
 		all.Go(func() { c.work(over) })
 	}
 	for i := range reloads {
-		w.load(w.caddyfile("", fmt.Sprintf("link_life %dm", i%50+5), ""))
+		configure(i%50 + 5)
 		next := make([]int64, len(clients)) // so that each has a kept connection again
 		for i, c := range clients {
 			next[i] = c.done.Load() + 3
@@ -94,7 +110,7 @@ func (c *client) attempt(path string) error {
 	}
 	connections := 0
 	ctx := httptrace.WithClientTrace(c.t.Context(), &httptrace.ClientTrace{GetConn: func(string) { connections++ }})
-	r, err := http.NewRequestWithContext(ctx, c.method, c.public()+"/acme"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, c.method, c.origin+"/acme"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

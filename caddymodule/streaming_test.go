@@ -54,7 +54,7 @@ func openLanes(t *testing.T, o streamtest.Options, all []*streamtest.Lane) {
 	for _, p := range gatewaytest.Protocols {
 		w.sites[p] = freeAddress(t)
 	}
-	certificate := w.writeCertificate()
+	certificate := writeCertificate(t, w.dir)
 	w.load(w.caddyfile(o, all))
 	for _, l := range all {
 		l.Front = streamtest.Front{URL: "http://" + w.sites[l.Caller] + "/" + l.Name(), Header: http.Header{"X-User-Id": {"alice"}}}
@@ -83,24 +83,22 @@ func (w *lanes) load(caddyfile string) {
 	}
 }
 
-func (w *lanes) path(name string) string { return filepath.Join(w.dir, name) }
-
 // writeCertificate puts httptest's pair, which is good for 127.0.0.1, where Caddy
 // finds it: for its own site and as what it trusts, since all providers show it.
-func (w *lanes) writeCertificate() *x509.Certificate {
-	w.t.Helper()
+func writeCertificate(t *testing.T, dir string) *x509.Certificate {
+	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	s.Close()
 	pair := s.TLS.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for name, block := range map[string]*pem.Block{
 		"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
 	} {
-		if err := os.WriteFile(w.path(name), pem.EncodeToMemory(block), 0o600); err != nil {
-			w.t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return s.Certificate()

@@ -128,7 +128,7 @@ func (w *world) public() string { return "http://localhost:" + w.port() }
 // option toolgate and the site.
 func (w *world) caddyfile(global, option, site string) string {
 	if !strings.Contains(global, "servers {") { // of which Caddy takes one
-		global += "\n\tservers {\n\t\tlistener_wrappers {\n\t\t\ttoolgate\n\t\t}\n\t}"
+		global += "\n\tservers {\n\t\tlistener_wrappers {\n\t\t\ttoolgate\n\t\t\ttls\n\t\t}\n\t}"
 	}
 	return fmt.Sprintf(`{
 	admin off
