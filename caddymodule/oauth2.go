@@ -63,9 +63,10 @@ type OAuth2 struct {
 	// Where tokens are revoked (RFC 7009). Default: the catalogue's or none.
 	RevokeURL string `json:"revoke_url,omitempty"`
 
-	// How they are revoked: `token` (RFC 7009), `delete` (DELETE with the access token
-	// as JSON, such as GitHub's) or `bearer` (POST with the access token as for a
-	// call, such as Slack's). Default: the catalogue's, or `token`.
+	// How they are revoked: `token` (RFC 7009), `json` (the same as JSON, such as
+	// Intuit's), `delete` (DELETE with the access token as JSON, such as GitHub's),
+	// `bearer` (POST with the access token as for a call, such as Slack's) or `itself`
+	// (DELETE with it, such as Zendesk's). Default: the catalogue's, or `token`.
 	RevokeStyle string `json:"revoke_style,omitempty"`
 
 	// How the client proves itself at the token endpoint: `basic`, `body` or, for
@@ -172,7 +173,7 @@ type OAuth2 struct {
 //		token_url             <url>
 //		refresh_url           <url>
 //		revoke_url            <url>
-//		revoke_style          token | delete | bearer
+//		revoke_style          token | json | delete | bearer | itself
 //		client_id             <text>
 //		client_secret         <placeholder>
 //		client_id_param       <name>
@@ -214,7 +215,7 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"token_url":             {"token_url <url>", text(&o.TokenURL)},
 		"refresh_url":           {"refresh_url <url>", text(&o.RefreshURL)},
 		"revoke_url":            {"revoke_url <url>", text(&o.RevokeURL)},
-		"revoke_style":          {"revoke_style token, delete or bearer", oneOf(&o.RevokeStyle, "token", "delete", "bearer")},
+		"revoke_style":          {"revoke_style token, json, delete, bearer or itself", oneOf(&o.RevokeStyle, "token", "json", "delete", "bearer", "itself")},
 		"client_id":             {"client_id {env.NAME}", text(&o.ClientID)},
 		"client_secret":         {"client_secret {env.NAME}", placeholder(&o.ClientSecret)},
 		"client_id_param":       {"client_id_param <name>, such as client_id_param client_key", text(&o.ClientIDParam)},

@@ -24,7 +24,7 @@ func (c *Client) Revoke(ctx context.Context, o *toolkit.OAuth2, access, refresh 
 	var res response
 	var err error
 	switch o.RevokeStyle {
-	case toolkit.RevokeDelete, toolkit.RevokeBearer:
+	case toolkit.RevokeDelete, toolkit.RevokeBearer, toolkit.RevokeItself:
 		if access.IsZero() {
 			return nil
 		}
@@ -35,7 +35,11 @@ func (c *Client) Revoke(ctx context.Context, o *toolkit.OAuth2, access, refresh 
 		if refresh.IsZero() {
 			params = map[string]string{"token": access.Reveal(), "token_type_hint": "access_token"}
 		}
-		res, err = c.send(ctx, o, request{address: o.RevokeURL, params: params})
+		own := *o
+		if o.RevokeStyle == toolkit.RevokeJSON {
+			own.BodyFormat = toolkit.FormatJSON
+		}
+		res, err = c.send(ctx, &own, request{address: o.RevokeURL, params: params})
 	}
 	if err != nil {
 		return err
@@ -52,7 +56,9 @@ func revoked(style toolkit.RevokeStyle, res response) error {
 	switch {
 	case len(codes) > 0 && gone[codes[0]]:
 		return nil
-	case style == toolkit.RevokeDelete && res.status == http.StatusNotFound, style == toolkit.RevokeBearer && res.status == http.StatusUnauthorized:
+	case style == toolkit.RevokeDelete && res.status == http.StatusNotFound:
+		return nil
+	case (style == toolkit.RevokeBearer || style == toolkit.RevokeItself) && res.status == http.StatusUnauthorized:
 		return nil
 	case res.status >= 300 || len(codes) > 0 && style == toolkit.RevokeBearer:
 		return fmt.Errorf("the revocation endpoint answered no, with HTTP %d", res.status)
@@ -64,9 +70,11 @@ func revoked(style toolkit.RevokeStyle, res response) error {
 func (c *Client) revokeAccess(ctx context.Context, o *toolkit.OAuth2, access secret.String) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
-	method, body := http.MethodPost, []byte(nil)
-	if o.RevokeStyle == toolkit.RevokeDelete {
-		method = http.MethodDelete
+	method, body := http.MethodDelete, []byte(nil)
+	switch o.RevokeStyle {
+	case toolkit.RevokeBearer:
+		method = http.MethodPost
+	case toolkit.RevokeDelete:
 		body, _ = json.Marshal(map[string]string{"access_token": access.Reveal()}) // a string: cannot fail
 	}
 	req, err := http.NewRequestWithContext(ctx, method, o.RevokeURL, bytes.NewReader(body))

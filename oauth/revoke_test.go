@@ -28,7 +28,11 @@ func TestEachStyleTakesAGrantBackInItsWay(t *testing.T) {
 		{toolkit.RevokeToken, accessToken, "", "POST https://id.example/revoke Basic aWQ6cw== application/x-www-form-urlencoded token=" + accessToken + "&token_type_hint=access_token"},
 		{toolkit.RevokeDelete, accessToken, refreshToken, `DELETE https://id.example/revoke Basic aWQ6cw== application/json {"access_token":"` + accessToken + `"}`},
 		{toolkit.RevokeBearer, accessToken, refreshToken, "POST https://id.example/revoke Bearer " + accessToken + "  "},
+		{toolkit.RevokeItself, accessToken, refreshToken, "DELETE https://id.example/revoke Bearer " + accessToken + "  "},
+		{toolkit.RevokeJSON, accessToken, refreshToken, `POST https://id.example/revoke Basic aWQ6cw== application/json {"token":"` + refreshToken + `","token_type_hint":"refresh_token"}`},
+		{toolkit.RevokeJSON, accessToken, "", `POST https://id.example/revoke Basic aWQ6cw== application/json {"token":"` + accessToken + `","token_type_hint":"access_token"}`},
 		{toolkit.RevokeBearer, "", refreshToken, ""},
+		{toolkit.RevokeItself, "", refreshToken, ""},
 		{toolkit.RevokeDelete, "", refreshToken, ""},
 	} {
 		sent := ""
@@ -59,6 +63,8 @@ func TestAGrantThatIsNotKnownAnyMoreIsTakenBack(t *testing.T) {
 		{"", 503, "", false}, {"", 307, "", false}, {"", 404, "", false},
 		{toolkit.RevokeDelete, 204, "", true}, {toolkit.RevokeDelete, 404, `{"message":"Not Found"}`, true}, {toolkit.RevokeDelete, 401, "", false}, {toolkit.RevokeDelete, 422, "", false},
 		{toolkit.RevokeBearer, 200, `{"ok":true,"revoked":true}`, true}, {toolkit.RevokeBearer, 200, `{"ok":false,"error":"token_revoked"}`, true},
+		{toolkit.RevokeItself, 204, "", true}, {toolkit.RevokeItself, 401, "", true}, {toolkit.RevokeItself, 403, "", false}, {toolkit.RevokeItself, 404, "", false},
+		{toolkit.RevokeJSON, 200, "", true}, {toolkit.RevokeJSON, 400, `{"error":"invalid_token"}`, true}, {toolkit.RevokeJSON, 401, "", false},
 		{toolkit.RevokeBearer, 200, `{"ok":false,"error":"ratelimited"}`, false}, {toolkit.RevokeBearer, 401, "", true}, {toolkit.RevokeBearer, 500, "", false},
 	} {
 		client := &oauth.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
@@ -72,7 +78,7 @@ func TestAGrantThatIsNotKnownAnyMoreIsTakenBack(t *testing.T) {
 }
 
 func TestNoErrorOfARevocationQuotesAToken(t *testing.T) {
-	for _, style := range []toolkit.RevokeStyle{toolkit.RevokeToken, toolkit.RevokeDelete, toolkit.RevokeBearer} {
+	for _, style := range []toolkit.RevokeStyle{toolkit.RevokeToken, toolkit.RevokeJSON, toolkit.RevokeDelete, toolkit.RevokeBearer, toolkit.RevokeItself} {
 		for _, answer := range []func(*http.Request) (*http.Response, error){
 			func(r *http.Request) (*http.Response, error) {
 				return nil, errors.New("no way with " + accessToken + refreshToken)

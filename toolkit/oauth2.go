@@ -134,6 +134,8 @@ const (
 	RevokeToken  RevokeStyle = "token"  // RFC 7009, also where nothing is said
 	RevokeDelete RevokeStyle = "delete" // DELETE with the access token as JSON, in the client's name, such as GitHub's
 	RevokeBearer RevokeStyle = "bearer" // POST with the access token as for a call, such as Slack's
+	RevokeJSON   RevokeStyle = "json"   // RFC 7009's parameters as JSON, where token requests are forms, such as Intuit's
+	RevokeItself RevokeStyle = "itself" // DELETE with the access token as for a call, which ends by it, such as Zendesk's
 )
 
 // Grantor names who grants: the issuer or, where none is known, the token endpoint.

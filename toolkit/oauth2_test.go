@@ -120,7 +120,7 @@ func TestMistakesInADialectAreNamed(t *testing.T) {
 	for change, want := range map[string]string{
 		`"auth_style":"header"`:                             `"header" is not an auth_style: basic, body, none`,
 		`"body_format":"xml"`:                               `"xml" is not a body_format: form, json`,
-		`"revoke_style":"get"`:                              `"get" is not a revoke_style: token, delete, bearer`,
+		`"revoke_style":"get"`:                              `"get" is not a revoke_style: token, json, delete, bearer, itself`,
 		`"refresh_method":"get"`:                            `"get" is not a refresh_method: POST, GET`,
 		`"refresh_with":"password"`:                         `"password" is not what to refresh_with: refresh_token, access_token`,
 		`"refresh_url":"/refresh"`:                          `refresh_url "/refresh": an address with https://`,

@@ -161,8 +161,8 @@ func (o OAuthDefinition) check() error {
 		return fmt.Errorf("%q is not an auth_style: basic, body, none", o.AuthStyle)
 	case !slices.Contains([]BodyFormat{"", FormatForm, FormatJSON}, o.BodyFormat):
 		return fmt.Errorf("%q is not a body_format: form, json", o.BodyFormat)
-	case !slices.Contains([]RevokeStyle{"", RevokeToken, RevokeDelete, RevokeBearer}, o.RevokeStyle):
-		return fmt.Errorf("%q is not a revoke_style: token, delete, bearer", o.RevokeStyle)
+	case !slices.Contains([]RevokeStyle{"", RevokeToken, RevokeJSON, RevokeDelete, RevokeBearer, RevokeItself}, o.RevokeStyle):
+		return fmt.Errorf("%q is not a revoke_style: token, json, delete, bearer, itself", o.RevokeStyle)
 	case !slices.Contains(refreshMethods, o.RefreshMethod):
 		return fmt.Errorf("%q is not a refresh_method: POST, GET", o.RefreshMethod)
 	case !slices.Contains([]Payment{"", WithRefreshToken, WithAccessToken}, o.RefreshWith):
