@@ -21,7 +21,7 @@ type Key struct {
 	Tenant  string
 	User    string
 	Toolkit string
-	Account string // "" is the user's only account
+	Account string // "" is the user's only account or first one, see accounts.go
 }
 
 // Status says what a connection is good for.
@@ -80,10 +80,14 @@ type Connection struct {
 	// Intent stands while a refresh is on its way to the provider.
 	Intent *Intent
 
-	// Account is a person's name for the account, such as an e-mail address.
-	AccountLabel string
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	// AccountLabel is the provider's name for the account, such as an e-mail address,
+	// and Label what the user or the agent calls it; either may be missing.
+	AccountLabel, Label string
+	// NotDefault is set on the first connection where calls that name no account do not
+	// go to it. Which one they go to is not in here: a second place would have to agree.
+	NotDefault bool
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 
 	// Beyond is what a later Toolgate keeps with this grant and this one does not
 	// know. Who changes the connection passes it on; a new grant begins without it.

@@ -65,6 +65,11 @@ func (c *Cache) Tidy() {
 			delete(c.entries, key)
 		}
 	}
+	for key, r := range c.rosters.known {
+		if now.Sub(r.asOf) >= idleLife {
+			delete(c.rosters.known, key)
+		}
+	}
 	for key, until := range c.absent {
 		if !now.Before(until) {
 			delete(c.absent, key)
