@@ -24,6 +24,8 @@ const (
 	ConnectFail Event = "connect_failed"
 	// Disconnected: a grant is about to be removed.
 	Disconnected Event = "disconnected"
+	// DefaultChosen: calls that name no account are about to go to this connection.
+	DefaultChosen Event = "default_chosen"
 )
 
 // Record is one line. It has no header, no query and no body, so it can hold no

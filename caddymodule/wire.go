@@ -203,11 +203,11 @@ func (a *App) probe(e *engine) error {
 type links struct{ engine *engine }
 
 // Link implements gateway.Links.
-func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (gateway.Link, error) {
+func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask gateway.Ask) (gateway.Link, error) {
 	if l.engine.connect == nil {
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
-	link, err := l.engine.connect.Link(ctx, who, tk)
+	link, err := l.engine.connect.LinkFor(ctx, who, tk, connect.Ask{Account: ask.Account})
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 

@@ -23,6 +23,8 @@ type trip struct {
 	code    string   // the provider's yes
 	refusal string   // or its no, an error code
 	scopes  []string // that were granted
+	label   string   // of the account
+	asked   bool     // for it
 }
 
 // finishLimit is how long a callback may be at work.

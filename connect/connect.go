@@ -34,6 +34,10 @@ type Vault interface {
 	Remove(ctx context.Context, c connection.Connection) error
 	GrantShared(ctx context.Context, c connection.Connection) (bool, error)
 	OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error)
+	Accounts(ctx context.Context, key connection.Key) (connection.Accounts, error)
+	SetDefault(ctx context.Context, key connection.Key) (first connection.Connection, err error)
+	KeepDefault(ctx context.Context, key connection.Key, now connection.Accounts) error
+	ForgetDefault(ctx context.Context, key connection.Key) error
 	OfTerm(ctx context.Context, term, after string, limit int) (found []vault.Document, next string, err error)
 }
 
@@ -94,7 +98,7 @@ type Config struct {
 // Event is one thing that happened to a flow.
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, refused, trouble,
-	// disconnected, disconnected_here, disconnected_pending, revocation_pending
+	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen
 	What      string
 	Tenant    string
 	User      string
@@ -143,6 +147,10 @@ func RedirectURI(public *url.URL, toolkitID string) string {
 
 func (s *Service) linkURL(id string) string { return s.cfg.PublicURL.JoinPath("connect", id).String() }
 
-func (s *Service) statusURL(toolkitID string) string {
-	return s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID).String()
+func (s *Service) statusURL(toolkitID, account string) string {
+	u := s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID)
+	if account != "" {
+		u.RawQuery = url.Values{"account": {account}}.Encode()
+	}
+	return u.String()
 }

@@ -56,6 +56,7 @@ const (
 	undone     undoing = "disconnected"         // here and at the provider
 	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
 	undonePart undoing = "disconnected_pending" // the provider could not be told yet
+	chosen     undoing = "default_chosen"       // nothing is taken away
 )
 
 // disconnect takes a connection away: first here, so that no call uses it any more, and
@@ -87,6 +88,7 @@ func (s *Service) disconnect(ctx context.Context, requestID string, key connecti
 		return "", fmt.Errorf("disconnecting: %w", err)
 	}
 	s.cfg.Disconnected(key)
+	s.tidyDefault(ctx, key)
 	if paper == nil {
 		return undoneHere, nil
 	}
@@ -95,6 +97,14 @@ func (s *Service) disconnect(ctx context.Context, requestID string, key connecti
 		return undonePart, nil
 	}
 	return undone, nil
+}
+
+// tidyDefault removes what tells which account is the default, with the last of them.
+// What stays where that fails says of nobody's account that it is.
+func (s *Service) tidyDefault(ctx context.Context, key connection.Key) {
+	if left, err := s.cfg.Vault.Accounts(ctx, key); err == nil && len(left.All) == 0 {
+		_ = s.cfg.Vault.ForgetDefault(ctx, key)
+	}
 }
 
 // noteRevocation writes down what is to be revoked. nil: there is no way, or nothing.

@@ -67,7 +67,7 @@ func (s *Service) formPage(v visit, status int, l *link, notice string) {
 	check, _ := tk.Check()
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	s.show(v, status, "form.html", "'self'", view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
+		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID),
 		Minutes: s.minutesLeft(l), Notice: notice, Host: tk.BaseURL.Host,
 		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",
 	})
@@ -155,6 +155,9 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *link, tk *toolkit.Tool
 		failure, err = otherAccount, errNotExpected
 	}
 	if failure == "" {
+		failure, err = s.fits(ctx, l, account)
+	}
+	if failure == "" {
 		if err = s.keepKey(ctx, v, l, tk, key, account); err == nil {
 			s.report("connected", v, l, "", nil)
 			return ""
@@ -177,13 +180,16 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *link, tk *toolkit.Too
 	}
 	var conn connection.Connection
 	err := persist(ctx, func() error {
-		before, err := s.before(ctx, l.key())
+		p, err := s.place(ctx, l)
+		if err == nil {
+			err = s.settle(ctx, &p, account)
+		}
 		if err != nil {
 			return err
 		}
-		fresh := granted(before, l.key(), tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
+		fresh := p.granted(tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
 		fresh.AccountLabel = account
-		conn, err = s.cfg.Vault.Save(ctx, fresh)
+		conn, err = s.put(ctx, p, fresh)
 		return err
 	})
 	if err != nil {

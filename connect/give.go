@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
 	"github.com/toolgate/toolgate/toolkit"
@@ -34,24 +35,49 @@ const (
 	linkTries = 5
 )
 
+// Ask is what a link is for beside a user and a toolkit.
+type Ask struct {
+	// Account is as the agent names it: a connection's id, its label, or any other name
+	// for one that is not connected yet. "" is the user's default.
+	Account string
+}
+
 // Link gives the link for this caller and toolkit. While one lives it is given
 // again: an agent that retries must neither flood the store nor show its user two.
 func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
-	l, err := s.linkFor(ctx, who, tk.ID)
+	return s.LinkFor(ctx, who, tk, Ask{})
+}
+
+// LinkFor is Link for what is asked. The error is a *connection.Ambiguous where it may
+// mean several connections.
+func (s *Service) LinkFor(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask Ask) (Link, error) {
+	wanted, err := s.wanted(ctx, who, tk.ID, ask.Account)
+	var l *link
+	if err == nil {
+		l, err = s.linkFor(ctx, who, purpose{tk.ID, wanted})
+	}
+	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
+		return Link{}, several
+	}
 	if err != nil {
 		return Link{}, vault.Problem(err)
 	}
-	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID), l.underWay(s.cfg.Now())}, nil
+	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID, ask.Account), l.underWay(s.cfg.Now())}, nil
 }
 
-func (s *Service) linkFor(ctx context.Context, who caller.Caller, toolkitID string) (*link, error) {
+// purpose is what a link connects.
+type purpose struct{ toolkit, wanted string }
+
+func (l *link) purpose() purpose { return purpose{l.Toolkit, l.Wanted} }
+
+func (s *Service) linkFor(ctx context.Context, who caller.Caller, what purpose) (*link, error) {
 	for range linkTries {
-		l, version, err := s.lastMade(ctx, who, toolkitID)
+		l, version, err := s.lastMade(ctx, who, what)
 		if err == nil && l != nil {
 			l, err = s.ensure(ctx, l)
 		}
 		if err == nil && !s.givable(l) {
-			l, err = s.makeLink(ctx, who, toolkitID, version+1)
+			l, err = s.makeLink(ctx, who, what, version+1)
 		}
 		if !errors.Is(err, store.ErrConflict) { // another call has just made it
 			return l, err
@@ -66,10 +92,10 @@ func (s *Service) givable(l *link) bool {
 	return l != nil && l.Used.IsZero() && !s.cfg.Now().Add(rest).After(l.Expires)
 }
 
-// lastMade gives the link that was last made for a caller and a toolkit, as it was
+// lastMade gives the link that was last made for a caller and a purpose, as it was
 // made, with the version of the note that says so. nil: none.
-func (s *Service) lastMade(ctx context.Context, who caller.Caller, toolkitID string) (l *link, version uint64, err error) {
-	d, err := s.cfg.Vault.Get(ctx, noteName(who, toolkitID))
+func (s *Service) lastMade(ctx context.Context, who caller.Caller, what purpose) (l *link, version uint64, err error) {
+	d, err := s.cfg.Vault.Get(ctx, noteName(who, what))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, nil
 	}
@@ -85,10 +111,14 @@ func (s *Service) lastMade(ctx context.Context, who caller.Caller, toolkitID str
 
 // makeLink makes a link and notes whom it was made for. The note comes first: of
 // many calls at once, one writes it, and the others leave nothing behind.
-func (s *Service) makeLink(ctx context.Context, who caller.Caller, toolkitID string, version uint64) (*link, error) {
+func (s *Service) makeLink(ctx context.Context, who caller.Caller, what purpose, version uint64) (*link, error) {
 	now := s.cfg.Now()
+	kind := plainLink
+	if what.wanted != "" {
+		kind = accountLink
+	}
 	l := &link{
-		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: toolkitID,
+		ID: kind + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: what.toolkit, Wanted: what.wanted,
 		Created: now, Expires: now.Add(s.cfg.LinkLife),
 	}
 	text, err := json.Marshal(l)
@@ -97,7 +127,7 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, toolkitID str
 	}
 	err = s.cfg.Vault.Put(ctx, vault.Document{
 		// For as long as somebody who started in time can be under way.
-		Name: noteName(who, toolkitID), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
+		Name: noteName(who, what), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("noting a link: %w", err)
@@ -115,6 +145,9 @@ func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
 	return made, s.save(ctx, made)
 }
 
-func noteName(who caller.Caller, toolkitID string) string {
-	return vault.Name("link-for", who.Tenant, who.Agent, who.User, toolkitID)
+func noteName(who caller.Caller, what purpose) string {
+	if what.wanted != "" {
+		return vault.Name("link-for", who.Tenant, who.Agent, who.User, what.toolkit, what.wanted)
+	}
+	return vault.Name("link-for", who.Tenant, who.Agent, who.User, what.toolkit)
 }

@@ -5,7 +5,6 @@ package connect
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // The words for what can go wrong; pages.go has the sentences.
@@ -60,17 +58,56 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if err != nil {
 		return exchangeFailure(err), err
 	}
-	if err := s.expected(ctx, t, grant); err != nil {
-		return otherAccount, err
+	if failure, err := s.welcome(ctx, t, grant); failure != "" {
+		return failure, err
 	}
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
 		return ours, err
 	}
-	if err := s.keep(ctx, t, grant); err != nil {
+	return s.keep(ctx, t, grant)
+}
+
+// welcome looks whether the grant is of an account that belongs where it would be kept,
+// before anything is kept and while it is worth a question to the provider.
+func (s *Service) welcome(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
+	if err := s.expected(ctx, t, g); err != nil {
+		return otherAccount, err
+	}
+	var p place
+	if err = persist(ctx, func() error { p, err = s.place(ctx, t.link); return err }); err != nil {
 		return ours, err
 	}
-	return "", nil
+	if !p.needsLabel() {
+		return "", nil
+	}
+	t.askWhose(ctx, s, g)
+	if failure, err = p.takes(t.label); failure == "" {
+		return "", nil
+	}
+	return failure, errors.Join(err, s.giveBack(ctx, t, g))
+}
+
+// askWhose asks once whose account it is.
+func (t *trip) askWhose(ctx context.Context, s *Service, g oauth.Grant) {
+	if !t.asked {
+		t.label, t.asked = s.account(ctx, t.toolkit, g.AccessToken), true
+	}
+}
+
+// giveBack ends a grant that is not kept. RFC 7009 ends all of an account's that this
+// client has: where another connection lives on it, or where nobody can tell, it stays.
+func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
+	if t.label == "" {
+		return nil
+	}
+	issuer, client := t.toolkit.Grantee()
+	stray := connection.Connection{Key: t.link.first(), AccountLabel: t.label, Granted: connection.Grantee{Issuer: issuer, ClientID: client}}
+	stray.Key.Account = "none" // it has no record, and so each that is found is another one's
+	if shared, err := s.cfg.Vault.GrantShared(ctx, stray); shared || err != nil {
+		return err
+	}
+	return s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken)
 }
 
 var errNotExpected = errors.New("the account is not one that expect_account names")
@@ -82,8 +119,8 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if len(t.toolkit.ExpectAccount) == 0 {
 		return nil
 	}
-	label := s.account(ctx, t.toolkit, g.AccessToken)
-	if t.toolkit.Expects(label, t.link.User) {
+	t.askWhose(ctx, s, g)
+	if t.toolkit.Expects(t.label, t.link.User) {
 		return nil
 	}
 	return errors.Join(errNotExpected, s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
@@ -114,35 +151,45 @@ func exchangeFailure(err error) string {
 }
 
 // keep saves the grant as the user's connection. An earlier one keeps its id.
-func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
+func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
 	var conn connection.Connection
-	label, asked := "", false
-	err := persist(ctx, func() error {
-		before, err := s.before(ctx, t.link.key())
+	err = persist(ctx, func() error {
+		p, err := s.place(ctx, t.link)
 		if err != nil {
 			return err
 		}
-		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
-		if mayKeepOld(before, fresh) {
-			if !asked {
-				label, asked = s.account(ctx, t.toolkit, g.AccessToken), true
+		if p.needsLabel() { // since welcome has looked, another account may have come
+			t.askWhose(ctx, s, g)
+			if failure, err = p.takes(t.label); failure != "" {
+				return nil
 			}
-			if fresh.AccountLabel = label; label == before.AccountLabel {
-				fresh.RefreshToken = before.RefreshToken
+			if err = s.settle(ctx, &p, t.label); err != nil {
+				return err
 			}
 		}
-		conn, err = s.cfg.Vault.Save(ctx, fresh) // ErrConflict: a refresh of the old grant came between
+		fresh := p.granted(t.toolkit, g, s.cfg.Now())
+		if mayKeepOld(p.before, fresh) {
+			t.askWhose(ctx, s, g)
+			if t.label == p.before.AccountLabel {
+				fresh.RefreshToken = p.before.RefreshToken
+			}
+		}
+		fresh.AccountLabel = t.label // "": name does that, behind the saving
+		conn, err = s.put(ctx, p, fresh)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("keeping a grant: %w", err)
+		return ours, fmt.Errorf("keeping a grant: %w", err)
 	}
-	t.scopes, t.link.Account = conn.Scopes, label
+	if failure != "" {
+		return failure, errNotExpected
+	}
+	t.scopes, t.link.Account = conn.Scopes, t.label
 	s.cfg.Connected(conn)
-	if !asked {
+	if !t.asked {
 		s.name(ctx, t, conn)
 	}
-	return nil
+	return "", nil
 }
 
 // before is what a new grant takes the place of: nothing, a connection, or a record in
@@ -185,24 +232,6 @@ func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection)
 func mayKeepOld(before, fresh connection.Connection) bool {
 	return fresh.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active && before.AccountLabel != "" &&
 		before.Granted.Issuer == fresh.Granted.Issuer && before.Granted.ClientID == fresh.Granted.ClientID
-}
-
-// granted is before with a new grant.
-func granted(before connection.Connection, key connection.Key, tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
-	issuer, client := tk.Grantee()
-	conn := connection.Connection{
-		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active,
-		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
-		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
-		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
-	}
-	if conn.ID == "" {
-		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now
-	}
-	if conn.Scopes == nil && tk.OAuth != nil {
-		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
-	}
-	return conn
 }
 
 const (

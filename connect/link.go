@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -22,11 +23,15 @@ import (
 // link is what stands behind a connect link. It is stored under the hash of its
 // id, so that who reads the store cannot open anybody's link.
 type link struct {
-	ID      string    `json:"id"`
-	Tenant  string    `json:"tenant"`
-	Agent   string    `json:"agent"`
-	User    string    `json:"user"`
-	Toolkit string    `json:"toolkit"`
+	ID      string `json:"id"`
+	Tenant  string `json:"tenant"`
+	Agent   string `json:"agent"`
+	User    string `json:"user"`
+	Toolkit string `json:"toolkit"`
+	// Wanted is which account is to be connected, as the agent named it; "" is the
+	// user's only or first one. Which connection that is, if any, is found out when it
+	// is saved: meanwhile it may have come or gone.
+	Wanted  string    `json:"wanted,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	// Started is when somebody last pressed the button; zero: nobody yet.
@@ -107,11 +112,25 @@ func (s *Service) update(ctx context.Context, id string, change func(*link) erro
 	return store.ErrConflict
 }
 
-func (l *link) key() connection.Key {
+// first is the key of the user's first connection to the toolkit.
+func (l *link) first() connection.Key {
 	return connection.Key{Tenant: l.Tenant, User: l.User, Toolkit: l.Toolkit}
 }
 
-func linkName(id string) string { return vault.Name("link", hash(id)) }
+// linkName keeps links for a certain account where gateways of the version before there
+// were several do not find them: to those, every link is for the first one, whose grant
+// they would overwrite.
+func linkName(id string) string {
+	if strings.HasPrefix(id, accountLink) {
+		return vault.Name("account-link", hash(id))
+	}
+	return vault.Name("link", hash(id))
+}
+
+const (
+	plainLink   = "c_"
+	accountLink = "ca_"
+)
 
 // hash is for things with more than 128 random bits: it needs neither salt nor work.
 func hash(s string) string {

@@ -5,12 +5,14 @@ package connect
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connection"
 )
 
@@ -19,9 +21,12 @@ const minePath = "connections"
 
 // row is one connection on that page.
 type row struct {
-	ID, Toolkit, Account, State string
-	Since                       time.Time
-	Scopes                      []string
+	ID, Toolkit, Label, Account, State string
+	Since                              time.Time
+	Scopes                             []string
+	// Several: there are other accounts of the toolkit, and Default is the one that
+	// assistants use when they name none.
+	Several, Default bool
 }
 
 // serveMine shows what the person at the browser has connected, for whichever agents.
@@ -100,16 +105,50 @@ func (s *Service) serveUndo(v visit) {
 		v.redirect(s.mineURL("")) // a second click, or another tab: it is gone
 		return
 	}
-	outcome, err := s.disconnect(v.r.Context(), v.id, conns[i].Key)
+	deed := v.r.PostFormValue("do")
+	var outcome undoing
+	switch deed {
+	case doDefault:
+		outcome, err = s.makeDefault(v, conns[i])
+	case doDisconnect, "": // a page that was opened before there were other buttons
+		outcome, err = s.disconnect(v.r.Context(), v.id, conns[i].Key)
+	default:
+		err = connection.ErrNotConnected // nothing of ours
+	}
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
 		v.redirect(s.mineURL(""))
 	case err != nil:
-		s.trouble(v, nil, "disconnect", err)
+		s.trouble(v, nil, deed, err)
 	default:
 		s.cfg.Report(Event{What: string(outcome), Tenant: conns[i].Tenant, User: user, Toolkit: conns[i].Toolkit, RequestID: v.id})
 		v.redirect(s.mineURL(outcome))
 	}
+}
+
+// What the buttons on that page do.
+const (
+	doDisconnect = "disconnect"
+	doDefault    = "default"
+)
+
+// makeDefault has calls that name no account go to a connection.
+func (s *Service) makeDefault(v visit, conn connection.Connection) (undoing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
+	defer cancel()
+	r := audit.Record{Time: s.cfg.Now(), Event: audit.DefaultChosen, RequestID: v.id, Tenant: conn.Tenant, User: conn.User, Toolkit: conn.Toolkit, Connection: conn.ID}
+	if err := s.cfg.Audit.Record(r); err != nil {
+		return "", err
+	}
+	first, err := s.cfg.Vault.SetDefault(ctx, conn.Key)
+	if err != nil {
+		return "", err
+	}
+	if first.Version == 0 {
+		first = conn // as good for telling the cache that something has changed
+	}
+	s.cfg.Connected(first)
+	return chosen, nil
 }
 
 // mineURL is the page with a word about what was just done. The word is one of ours, and
@@ -124,8 +163,16 @@ func (s *Service) mineURL(outcome undoing) string {
 
 func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
 	data := view{Title: "What you have connected", User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
+	defaults, err := s.defaultsOf(v.r.Context(), conns)
+	if err != nil {
+		s.trouble(v, nil, "mine", err)
+		return
+	}
 	for _, c := range conns {
-		r := row{ID: c.ID, Toolkit: c.Toolkit, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		if of, several := defaults[toolkitOf(c.Key)]; several {
+			r.Several, r.Default = true, !of.Nobody && of.Default == c.Key.Account
+		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
 			r.Toolkit = e.Toolkit.Name
 		}
@@ -136,6 +183,29 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	})
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, http.StatusOK, "mine.html", "'self'", data)
+}
+
+// toolkitOf is the same for all connections of a user to a toolkit.
+func toolkitOf(key connection.Key) connection.Key {
+	key.Account = ""
+	return key
+}
+
+// defaultsOf gives the accounts of each toolkit of which the user has several.
+func (s *Service) defaultsOf(ctx context.Context, conns []connection.Connection) (map[connection.Key]connection.Accounts, error) {
+	count, defaults := map[connection.Key]int{}, map[connection.Key]connection.Accounts{}
+	for _, c := range conns {
+		key := toolkitOf(c.Key)
+		if count[key]++; count[key] != 2 {
+			continue
+		}
+		of, err := s.cfg.Vault.Accounts(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		defaults[key] = of
+	}
+	return defaults, nil
 }
 
 // states are the statuses in people's words.
@@ -151,6 +221,7 @@ var states = map[connection.Status]string{
 var mineNotices = map[undoing]string{
 	undone:     "Disconnected. The access was taken back at the other service too.",
 	undoneHere: "Disconnected. Nothing here uses your account any more. To end the access at the other service as well, remove it from the connected apps there.",
+	chosen:     "Assistants use this account from now on when they name none.",
 	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
 }
 

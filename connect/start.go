@@ -110,7 +110,7 @@ func (s *Service) fromOurPage(v visit) bool {
 // it, and this is surely the one whom it was made for.
 func (s *Service) startLate(v visit, l *link) {
 	who := caller.Caller{Tenant: l.Tenant, Agent: l.Agent, User: l.User}
-	fresh, err := s.linkFor(v.r.Context(), who, l.Toolkit)
+	fresh, err := s.linkFor(v.r.Context(), who, l.purpose())
 	if err != nil {
 		s.trouble(v, l, "start", err)
 		return

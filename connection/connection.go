@@ -128,6 +128,8 @@ func (c Connection) Stale(now time.Time) bool {
 type Unusable struct {
 	Status Status
 	Reason Reason
+	// Account is that of the key, where the connection is not the user's first one.
+	Account string
 }
 
 // Error implements error.

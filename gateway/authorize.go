@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -52,21 +53,24 @@ func (x *exchange) put(c credential.Credential) {
 func (g *Gateway) unauthorized(x *exchange, err error) error {
 	unusable, ok := errors.AsType[*connection.Unusable](err)
 	if !ok {
-		return err
+		return x.ambiguous(err)
 	}
-	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit)
+	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account)})
 	if err != nil {
-		return err
+		return x.ambiguous(err)
 	}
 	if link.Pending && unusable.Status == connection.NotConnected {
 		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
 	}
 	name := x.toolkit.Name
+	if x.account != "" {
+		name += " (account " + quoted(x.account) + ")"
+	}
 	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+" to connect, then try again.")
 	p.Status = g.cfg.AuthRequiredStatus
-	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: name}
+	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
-	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason)}
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account}
 	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
 	return p
 }

@@ -43,7 +43,8 @@ type exchange struct {
 	redirects http.RoundTripper   // nil: none is followed
 	toolkits  map[string]Endpoint // all that there are
 	target    *url.URL
-	cut       bool // the path's first segment chose the toolkit and was cut off
+	cut       string // the path's first segment, which chose the toolkit and was cut off
+	account   string // as the agent names it; "" is the user's default
 
 	// authorize
 	grant      connection.Connection // zero where the operator's key is used
@@ -76,7 +77,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchan
 	return x
 }
 
-// key names the connection that the exchange uses.
+// key names the connection that the agent means.
 func (x *exchange) key() connection.Key {
-	return connection.Key{Tenant: x.caller.Tenant, User: x.caller.User, Toolkit: x.toolkit.ID}
+	return connection.Key{Tenant: x.caller.Tenant, User: x.caller.User, Toolkit: x.toolkit.ID, Account: x.account}
 }

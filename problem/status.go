@@ -25,6 +25,7 @@ var status = map[Code]struct {
 	InvalidPath:      {http.StatusBadRequest, "Invalid path"},
 	ToolkitRequired:  {http.StatusBadRequest, "Toolkit required"},
 	AmbiguousToolkit: {http.StatusBadRequest, "Ambiguous toolkit"},
+	InvalidAccount:   {http.StatusBadRequest, "Invalid account"},
 	UnknownAgent:     {http.StatusUnauthorized, "Unknown agent"},
 	UserMismatch:     {http.StatusForbidden, "Not allowed to act for this user"},
 	NotLocal:         {http.StatusForbidden, "Only calls from this machine"},
@@ -32,6 +33,7 @@ var status = map[Code]struct {
 	ToolkitForbidden: {http.StatusForbidden, "Toolkit not allowed"},
 	UnknownToolkit:   {http.StatusNotFound, "Unknown toolkit"},
 	NotFound:         {http.StatusNotFound, "Not found"},
+	SeveralAccounts:  {http.StatusConflict, "Several connections"},
 	MethodRefused:    {http.StatusMethodNotAllowed, "Method not allowed"},
 
 	ToolkitDraft:       {http.StatusServiceUnavailable, "Toolkit not set up"},

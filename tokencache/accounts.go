@@ -47,7 +47,16 @@ func (c *Source) meant(ctx context.Context, tk *toolkit.Toolkit, key connection.
 		return first, err
 	}
 	key.Account = account
-	return c.entry(ctx, tk, key)
+	return c.further(ctx, tk, key)
+}
+
+// further is entry for a connection that the caller did not name by its key.
+func (c *Source) further(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
+	e, err := c.entry(ctx, tk, key)
+	if u, ok := errors.AsType[*connection.Unusable](err); ok && key.Account != "" {
+		err = &connection.Unusable{Status: u.Status, Reason: u.Reason, Account: key.Account}
+	}
+	return e, err
 }
 
 // named gives the connection that the agent names. What the roster says may be of a
@@ -56,7 +65,7 @@ func (c *Source) meant(ctx context.Context, tk *toolkit.Toolkit, key connection.
 func (c *Source) named(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (entry, error) {
 	name := key.Account
 	if e, known := c.peek(key); known && e.conn.ID == name {
-		return c.entry(ctx, tk, key) // a further one, by its id
+		return c.further(ctx, tk, key) // by its id
 	}
 	for range 2 {
 		account, err := c.pick(ctx, key)
@@ -64,7 +73,7 @@ func (c *Source) named(ctx context.Context, tk *toolkit.Toolkit, key connection.
 			return entry{}, err
 		}
 		key.Account = account
-		e, err := c.entry(ctx, tk, key)
+		e, err := c.further(ctx, tk, key)
 		if err != nil || e.conn.Choice().Means(name) {
 			return e, err
 		}

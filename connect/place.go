@@ -1,0 +1,178 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/toolkit"
+)
+
+// wanted is what a link notes as the account that it is for: "" is the first connection's,
+// an id one that is there, and anything else one that is to come.
+func (s *Service) wanted(ctx context.Context, who caller.Caller, toolkitID, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	all, err := s.cfg.Vault.Accounts(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: toolkitID})
+	if err != nil {
+		return "", err
+	}
+	account, err := all.Pick(name)
+	if _, none := errors.AsType[*connection.Unusable](err); none {
+		return name, nil
+	}
+	return account, err // a further connection's is its id
+}
+
+// wantedName is what the agent calls the account that is to be connected; "" where it
+// names none, or by an id, which tells people nothing.
+func (l *link) wantedName() string {
+	if connection.LooksLikeID(l.Wanted) {
+		return ""
+	}
+	return l.Wanted
+}
+
+// place is where a grant goes: into a connection that is there, or beside it.
+type place struct {
+	key    connection.Key
+	before connection.Connection // version 0: nothing is there
+	beside connection.Accounts   // all that the user has of the toolkit
+	name   string                // what the agent calls the account, if it is to come
+	id     string                // of a connection that is to come; "": any
+}
+
+// place finds it. The first connection of all goes where gateways of the version before
+// look for the only one, whatever it is called.
+func (s *Service) place(ctx context.Context, l *link) (place, error) {
+	p := place{key: l.first()}
+	var err error
+	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
+		return p, err
+	}
+	if l.Wanted != "" {
+		account, err := p.beside.Pick(l.Wanted)
+		switch _, none := errors.AsType[*connection.Unusable](err); {
+		case none:
+			p.comes(l.Wanted)
+		case err != nil:
+			return p, err
+		default:
+			p.key.Account = account
+		}
+	}
+	p.before, err = s.before(ctx, p.key)
+	return p, err
+}
+
+// comes is for an account that is not there. Who asks by the id of a connection that was
+// taken away gets that id again: the same call works then.
+func (p *place) comes(wanted string) {
+	if connection.LooksLikeID(wanted) {
+		p.id = wanted
+	} else {
+		p.name, p.id = wanted, "conn_"+rand.Text()
+	}
+	if len(p.beside.All) > 0 {
+		p.key.Account = p.id
+	}
+}
+
+// needsLabel reports whether it matters whose account it is. For a user's first one it
+// does not, and the provider is asked when the grant is safe.
+func (p place) needsLabel() bool {
+	return p.before.Version == 0 && (p.name != "" || len(p.beside.All) > 0)
+}
+
+// takes reports whether an account may be kept here, by the provider's name for it. Where
+// that and what the agent asked for cannot be compared, such as an address and a word of
+// the user's, the user knows best what they have signed in with.
+func (p place) takes(label string) (failure string, err error) {
+	if same, known := connection.SameAccount(p.name, label); known && !same {
+		return otherAccount, errNotExpected
+	}
+	return "", nil
+}
+
+// settle goes to the connection that has the account already, if one has: two grants of
+// one account end each other at some providers. One with a name of its own stays apart.
+func (s *Service) settle(ctx context.Context, p *place, label string) error {
+	if p.before.Version != 0 || label == "" {
+		return nil
+	}
+	for _, c := range p.beside.All {
+		if strings.EqualFold(c.AccountLabel, label) && (c.Label == "" || p.name == "") {
+			p.key.Account, p.id = c.Account, ""
+			var err error
+			p.before, err = s.before(ctx, p.key)
+			return err
+		}
+	}
+	return nil
+}
+
+// fits is welcome for a key of the user's own.
+func (s *Service) fits(ctx context.Context, l *link, account string) (failure string, err error) {
+	p, err := s.place(ctx, l)
+	if err != nil {
+		return ours, err
+	}
+	return p.takes(account)
+}
+
+// granted is what was in the place with a new grant.
+func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
+	issuer, client := tk.Grantee()
+	conn := connection.Connection{
+		Key: p.key, ID: p.before.ID, Version: p.before.Version, Status: connection.Active,
+		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
+		Scopes: g.Scopes, CreatedAt: p.before.CreatedAt, UpdatedAt: now,
+		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
+		Label:   p.before.Label, NotDefault: p.before.NotDefault,
+	}
+	if conn.ID == "" {
+		conn.ID, conn.CreatedAt = p.newID(), now
+	}
+	if conn.Label == "" {
+		conn.Label = p.name
+	}
+	if conn.Scopes == nil && tk.OAuth != nil {
+		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
+	}
+	return conn
+}
+
+func (p place) newID() string {
+	switch {
+	case p.key.Account != "":
+		return p.key.Account
+	case p.id != "":
+		return p.id
+	}
+	return "conn_" + rand.Text()
+}
+
+// put saves a connection in its place. One that takes the first one's beside others must
+// not become the default by that: whose account calls go to is the user's to choose.
+func (s *Service) put(ctx context.Context, p place, conn connection.Connection) (connection.Connection, error) {
+	if strings.EqualFold(conn.Label, conn.AccountLabel) {
+		conn.Label = ""
+	}
+	if p.before.Version == 0 && p.key.Account == "" && len(p.beside.All) > 0 {
+		if err := s.cfg.Vault.KeepDefault(ctx, p.key, p.beside); err != nil {
+			return connection.Connection{}, err
+		}
+		conn.NotDefault = true
+	}
+	// ErrConflict: a refresh of the old grant came between, or another browser.
+	return s.cfg.Vault.Save(ctx, conn)
+}
