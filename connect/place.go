@@ -133,9 +133,9 @@ func (s *Service) fits(ctx context.Context, l *link, account string) (failure st
 func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
 	issuer, client := tk.Grantee()
 	conn := connection.Connection{
-		Key: p.key, ID: p.before.ID, Version: p.before.Version, Status: connection.Active,
+		Key: p.key, ID: p.before.ID, Version: p.before.Version, Status: p.before.Status,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
-		Scopes: g.Scopes, CreatedAt: p.before.CreatedAt, UpdatedAt: now,
+		Scopes: g.Scopes, CreatedAt: p.before.CreatedAt,
 		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 		Label:   p.before.Label, NotDefault: p.before.NotDefault,
 	}
@@ -148,6 +148,11 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 	if conn.Scopes == nil && tk.OAuth != nil {
 		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
 	}
+	if next, err := conn.After(connection.Granted, "", now); err == nil {
+		return next
+	}
+	// A status that only a later version knows: a new grant counts all the same.
+	conn.Status, conn.UpdatedAt = connection.Active, now
 	return conn
 }
 

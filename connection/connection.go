@@ -24,36 +24,6 @@ type Key struct {
 	Account string // "" is the user's only account or first one, see accounts.go
 }
 
-// Status says what a connection is good for.
-type Status string
-
-// The statuses of a connection. NotConnected is only ever shown, never stored.
-const (
-	NotConnected Status = "not_connected"
-	Pending      Status = "pending"            // the link was opened, nothing is granted yet
-	Active       Status = "active"             // works, as far as we know
-	Expired      Status = "expired"            // the provider refused the refresh
-	Insufficient Status = "insufficient_scope" // works, but not for what was asked
-	Inactive     Status = "inactive"           // switched off
-	Revoked      Status = "revoked"            // taken back
-	Error        Status = "error"              // the provider keeps refusing the token
-)
-
-// Reason says in one word why a user is asked to connect.
-type Reason string
-
-// The reasons that agents see beside a status.
-const (
-	NoConnection     Reason = "no_connection"
-	ConnectPending   Reason = "connect_pending"
-	RefreshRejected  Reason = "refresh_rejected"
-	NoRefreshToken   Reason = "token_expired" // and the provider gave nothing to refresh with
-	ProviderRejected Reason = "provider_rejected_token"
-	GrantMoved       Reason = "provider_config" // granted for another client, issuer or host
-	SwitchedOff      Reason = "inactive"
-	TakenBack        Reason = "revoked"
-)
-
 // Connection is one grant. Values are passed by copy and never changed in
 // place: a new version is a new value.
 type Connection struct {

@@ -267,7 +267,7 @@ func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connectio
 		conn.Scopes = g.Scopes
 	}
 	if takenForDead(conn) {
-		conn.Status, conn.Reason = connection.Active, ""
+		conn, _ = conn.After(connection.Renewed, "", now) // both may be renewed
 	}
 	conn.Intent, conn.UpdatedAt = nil, now
 	return conn
