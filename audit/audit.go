@@ -26,6 +26,9 @@ const (
 	Disconnected Event = "disconnected"
 	// DefaultChosen: calls that name no account are about to go to this connection.
 	DefaultChosen Event = "default_chosen"
+	// SwitchedOff and SwitchedOn: a connection is about to be put to rest, or to use again.
+	SwitchedOff Event = "switched_off"
+	SwitchedOn  Event = "switched_on"
 )
 
 // Record is one line. It has no header, no query and no body, so it can hold no

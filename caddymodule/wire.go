@@ -109,7 +109,13 @@ func (a *App) build(ring *seal.Ring) *engine {
 		credentials.MaxStale = shared.StaleLimit()
 	}
 	e := &engine{state: a.state, cache: cache, ring: ring, audit: record, credentials: credentials}
+	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
+	manage := ""
+	if a.publicURL != nil && (verify.verifier != nil || verify.signIn != nil) {
+		manage = connect.PageURL(a.publicURL)
+	}
 	e.gateway = gateway.New(gateway.Config{
+		ManageURL:          manage,
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
 		Credentials:        credentials,
@@ -121,19 +127,20 @@ func (a *App) build(ring *seal.Ring) *engine {
 	if a.publicURL == nil {
 		return e
 	}
-	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
 	e.connect = connect.New(connect.Config{
 		PublicURL: a.publicURL,
 		Toolkits:  a.connectEndpoints(),
 		Vault:     cache.vault,
 		Exchanger: client,
 		Revoker:   client,
+		Tokens:    credentials,
 		Tenants:   a.tenants(),
 		Audit:     record,
 		Identify:  e.gateway.Identify,
 		May:       e.gateway.May,
 		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:   cache.tokens.Unsaved,
+		Stopped:   e.gateway.Disconnect,
 		Disconnected: func(k connection.Key) {
 			cache.tokens.Forget(k)
 			e.gateway.Disconnect(k)

@@ -46,6 +46,13 @@ type Exchanger interface {
 	Exchange(ctx context.Context, o *toolkit.OAuth2, code, verifier, redirectURI string) (oauth.Grant, error)
 }
 
+// Tokens give a connection's token as a call would get it, and a newer one on demand;
+// *tokencache.Source does. Errors are *connection.Unusable or *problem.Problem.
+type Tokens interface {
+	Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error)
+	Refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error)
+}
+
 // Endpoint is a toolkit and the way to it, for the call that names the account.
 type Endpoint struct {
 	Toolkit  *toolkit.Toolkit
@@ -61,6 +68,7 @@ type Config struct {
 	Vault     Vault
 	Exchanger Exchanger
 	Revoker   Revoker
+	Tokens    Tokens
 	// Tenants are those that the agents here belong to.
 	Tenants []string
 	Audit   interface{ Record(audit.Record) error }
@@ -74,6 +82,9 @@ type Config struct {
 	Connected func(connection.Connection)
 	// Disconnected is told of a connection that was removed. Nil: nobody.
 	Disconnected func(connection.Key)
+	// Stopped is told of a connection that was switched off, after Connected: what goes
+	// on over it ends. Nil: nobody.
+	Stopped func(connection.Key)
 	// Unsaved reports whether a connection's newest token is held in memory because it
 	// could not be saved. Nil: none is.
 	Unsaved func(connection.Key) bool
@@ -98,7 +109,8 @@ type Config struct {
 // Event is one thing that happened to a flow.
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, refused, trouble,
-	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen
+	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen,
+	// switched_off, switched_on, works, works_not, works_unknown, renewed, renewed_not
 	What      string
 	Tenant    string
 	User      string
@@ -131,6 +143,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Disconnected == nil {
 		cfg.Disconnected = func(connection.Key) {}
+	}
+	if cfg.Stopped == nil {
+		cfg.Stopped = func(connection.Key) {}
 	}
 	if cfg.May == nil {
 		cfg.May = func(caller.Caller, string) bool { return true }

@@ -56,7 +56,15 @@ const (
 	undone     undoing = "disconnected"         // here and at the provider
 	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
 	undonePart undoing = "disconnected_pending" // the provider could not be told yet
-	chosen     undoing = "default_chosen"       // nothing is taken away
+	// And of what takes nothing away.
+	chosen undoing = "default_chosen"
+	rested undoing = "switched_off"
+	woken  undoing = "switched_on"
+	works  undoing = "works" // the provider takes the token
+	ailing undoing = "works_not"
+	unsure undoing = "works_unknown" // it could not be asked, or does not say
+	fresh  undoing = "renewed"
+	stale  undoing = "renewed_not"
 )
 
 // disconnect takes a connection away: first here, so that no call uses it any more, and

@@ -24,7 +24,8 @@ const (
 	unavailable   = "unavailable"   // the provider has a problem
 	failed        = "failed"        // the provider does not accept the code, or who knows
 	ours          = "not_kept"      // the store or the audit log did not take it
-	otherAccount  = "other_account" // the operator expects another one
+	otherAccount  = "other_account" // the operator, or the agent, expects another one
+	notThisOne    = "not_this_one"  // another one is connected here
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word

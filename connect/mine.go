@@ -7,7 +7,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +29,10 @@ type row struct {
 	// Several: there are other accounts of the toolkit, and Default is the one that
 	// assistants use when they name none.
 	Several, Default bool
+	// MayRest and Rests: there is a button to switch it off, or on.
+	MayRest, Rests bool
+	// MayTest and MayRefresh: it can be tried out, or have its token renewed.
+	MayTest, MayRefresh bool
 }
 
 // serveMine shows what the person at the browser has connected, for whichever agents.
@@ -110,6 +116,14 @@ func (s *Service) serveUndo(v visit) {
 	switch deed {
 	case doDefault:
 		outcome, err = s.makeDefault(v, conns[i])
+	case doSwitchOff:
+		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOff)
+	case doSwitchOn:
+		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOn)
+	case doTest:
+		outcome = s.tryOut(v, conns[i])
+	case doRefresh:
+		outcome = s.refreshNow(v, conns[i])
 	case doDisconnect, "": // a page that was opened before there were other buttons
 		outcome, err = s.disconnect(v.r.Context(), v.id, conns[i].Key)
 	default:
@@ -130,7 +144,48 @@ func (s *Service) serveUndo(v visit) {
 const (
 	doDisconnect = "disconnect"
 	doDefault    = "default"
+	doSwitchOff  = "off"
+	doSwitchOn   = "on"
+	doTest       = "test"
+	doRefresh    = "refresh"
 )
+
+// turn puts a connection to rest, or to use again. Its tokens stay where they are.
+func (s *Service) turn(v visit, key connection.Key, which connection.Happening) (undoing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
+	defer cancel()
+	event, why, outcome := audit.SwitchedOff, connection.SwitchedOff, rested
+	if which == connection.SwitchOn {
+		event, why, outcome = audit.SwitchedOn, "", woken
+	}
+	var conn connection.Connection
+	audited := false
+	err := persist(ctx, func() (err error) {
+		if conn, err = s.cfg.Vault.Load(ctx, key); err != nil {
+			return err
+		}
+		if conn, err = conn.After(which, why, s.cfg.Now()); err != nil {
+			return connection.ErrNotConnected // a second click, or it has ended meanwhile: the page shows how it stands
+		}
+		if !audited {
+			r := audit.Record{Time: s.cfg.Now(), Event: event, RequestID: v.id, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+			if err = s.cfg.Audit.Record(r); err != nil {
+				return err
+			}
+			audited = true
+		}
+		conn, err = s.cfg.Vault.Save(ctx, conn) // ErrConflict: a refresh came between, and its token is to stay
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("switching a connection: %w", err)
+	}
+	s.cfg.Connected(conn)
+	if which == connection.SwitchOff {
+		s.cfg.Stopped(key)
+	}
+	return outcome, nil
+}
 
 // makeDefault has calls that name no account go to a connection.
 func (s *Service) makeDefault(v visit, conn connection.Connection) (undoing, error) {
@@ -151,6 +206,9 @@ func (s *Service) makeDefault(v visit, conn connection.Connection) (undoing, err
 	return chosen, nil
 }
 
+// PageURL is where people see and change what they have connected, below that public URL.
+func PageURL(public *url.URL) string { return public.JoinPath(minePath).String() }
+
 // mineURL is the page with a word about what was just done. The word is one of ours, and
 // the page has a sentence for each.
 func (s *Service) mineURL(outcome undoing) string {
@@ -170,11 +228,16 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	}
 	for _, c := range conns {
 		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		_, r.MayRest = c.Status.After(connection.SwitchOff)
+		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {
 			r.Several, r.Default = true, !of.Nobody && of.Default == c.Key.Account
 		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
+			check, _ := e.Toolkit.Check()
 			r.Toolkit = e.Toolkit.Name
+			r.MayTest = check != "" && c.Status == connection.Active
+			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}
 		data.Rows = append(data.Rows, r)
 	}
@@ -221,6 +284,13 @@ var states = map[connection.Status]string{
 var mineNotices = map[undoing]string{
 	undone:     "Disconnected. The access was taken back at the other service too.",
 	undoneHere: "Disconnected. Nothing here uses your account any more. To end the access at the other service as well, remove it from the connected apps there.",
+	works:      "It works: the other service takes the access that is kept here.",
+	ailing:     "The other service does not take the access that is kept here. Connect again from your chat.",
+	unsure:     "The other service could not be asked just now. Try again in a few minutes.",
+	fresh:      "The access was renewed.",
+	stale:      "The access could not be renewed just now. What is there goes on being used.",
+	rested:     "Switched off. Nothing here uses this account until you switch it on again.",
+	woken:      "Switched on. Assistants can use this account again.",
 	chosen:     "Assistants use this account from now on when they name none.",
 	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
 }

@@ -96,6 +96,7 @@ var notices = map[string]string{
 	unavailable:   "The other service has a problem at the moment. Try again in a few minutes.",
 	failed:        "That did not work. Nothing was connected; you can try again.",
 	otherAccount:  "That account is not the one that is expected here, so it was not connected. Sign in there with your own account and try again.",
+	notThisOne:    "That is another account than the one that is connected here, so nothing was changed. Go on with the same account as before. To use both, ask your assistant for the other one by its name.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
 	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
 	unchecked:     "The other service does not say whether this is right, so nothing was saved. Only whoever runs this service can mend that.",

@@ -47,6 +47,7 @@ type place struct {
 	key    connection.Key
 	before connection.Connection // version 0: nothing is there
 	beside connection.Accounts   // all that the user has of the toolkit
+	moved  bool                  // before is of another provider, and its accounts are others
 	name   string                // what the agent calls the account, if it is to come
 	id     string                // of a connection that is to come; "": any
 }
@@ -71,6 +72,8 @@ func (s *Service) place(ctx context.Context, l *link) (place, error) {
 		}
 	}
 	p.before, err = s.before(ctx, p.key)
+	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.Grantee()
+	p.moved = p.before.Granted.Issuer != issuer
 	return p, err
 }
 
@@ -90,18 +93,30 @@ func (p *place) comes(wanted string) {
 // needsLabel reports whether it matters whose account it is. For a user's first one it
 // does not, and the provider is asked when the grant is safe.
 func (p place) needsLabel() bool {
-	return p.before.Version == 0 && (p.name != "" || len(p.beside.All) > 0)
+	if p.before.Version != 0 {
+		return p.before.AccountLabel != "" && !p.moved
+	}
+	return p.name != "" || len(p.beside.All) > 0
 }
 
 // takes reports whether an account may be kept here, by the provider's name for it. Where
 // that and what the agent asked for cannot be compared, such as an address and a word of
 // the user's, the user knows best what they have signed in with.
+//
+// What is connected is not replaced by another account: agents would go on with that one
+// under the name of the first, and nobody would see it. A label that cannot be compared,
+// such as one that an import brought along, stands in nobody's way.
 func (p place) takes(label string) (failure string, err error) {
+	if same, known := connection.SameAccount(p.before.AccountLabel, label); known && !same && !p.moved {
+		return notThisOne, errAnotherHere
+	}
 	if same, known := connection.SameAccount(p.name, label); known && !same {
 		return otherAccount, errNotExpected
 	}
 	return "", nil
 }
+
+var errAnotherHere = errors.New("another account is connected there")
 
 // settle goes to the connection that has the account already, if one has: two grants of
 // one account end each other at some providers. One with a name of its own stays apart.

@@ -35,7 +35,7 @@ const (
 	NoRefreshToken   Reason = "token_expired" // and the provider gave nothing to refresh with
 	ProviderRejected Reason = "provider_rejected_token"
 	GrantMoved       Reason = "provider_config" // granted for another client, issuer or host
-	SwitchedOff      Reason = "inactive"
+	SwitchedOff      Reason = "connection_inactive"
 	TakenBack        Reason = "revoked"
 )
 

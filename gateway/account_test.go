@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 )
 
@@ -117,6 +119,19 @@ func TestAddressesInAnswersKeepTheAccount(t *testing.T) {
 	res, _ := w.Get("/acme@ada@home.example/user")
 	if got := res.Header.Get("Location"); got != w.H1+"/acme@ada@home.example/next?page=2" {
 		t.Errorf("Location: %s", got)
+	}
+}
+
+func TestWhatTheUserHasSwitchedOffHasNoLinkToConnect(t *testing.T) {
+	for manage, words := range map[string]string{"": "switched it off", "https://connect.example.com/connections": "at https://connect.example.com/connections"} {
+		w := gatewaytest.New(t, gatewaytest.Options{Edit: func(cfg *gateway.Config) { cfg.ManageURL = manage }})
+		w.Credentials.Fail(&connection.Unusable{Status: connection.Inactive, Reason: connection.SwitchedOff}, nil)
+		res, body := w.Get("/acme/user")
+		got := refused(t, w, res, body, verdict{403, "connection_inactive", "authorize", "connection_inactive"})
+		nothingLeft(t, w)
+		if got.ConnectURL != "" || got.Retry.When != "never" || got.Connection.Status != "inactive" || got.Connection.Reason != "connection_inactive" || got.User != "ada" || got.Toolkit.ID != "acme" || !strings.Contains(got.Detail, words) {
+			t.Errorf("said %s", body)
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if !ok {
 		return x.ambiguous(err)
 	}
+	if unusable.Status == connection.Inactive {
+		return g.resting(x, unusable)
+	}
 	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account)})
 	if err != nil {
 		return x.ambiguous(err)
@@ -72,6 +75,21 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	p.User = x.caller.User
 	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account}
 	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
+	return p
+}
+
+// resting is for a connection that the user has switched off. There is no link to connect
+// in it: agents show that by themselves, and with one press it would undo what the user
+// has decided. Where it is switched on again stands in the sentence.
+func (g *Gateway) resting(x *exchange, unusable *connection.Unusable) error {
+	detail := x.toolkit.Name + " is connected for this user, and they have switched it off."
+	if g.cfg.ManageURL != "" {
+		detail += " Only they can switch it on again, at " + g.cfg.ManageURL + "."
+	}
+	p := problem.New(problem.Inactive, string(connection.SwitchedOff), detail)
+	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
+	p.User = x.caller.User
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(connection.SwitchedOff), Account: x.account}
 	return p
 }
 

@@ -89,6 +89,8 @@ type Config struct {
 	Policy      Policy // nil: everything is admitted
 	// AuthRequiredStatus is the HTTP status of auth_required. Zero: 403.
 	AuthRequiredStatus int
+	// ManageURL is where users see and change what they have connected; "": nowhere.
+	ManageURL string
 	// Observe is told of every request when it has ended. Nil: nobody.
 	Observe func(Event)
 	// Now is the clock. Nil: time.Now.

@@ -33,6 +33,7 @@ const (
 	NotLocal         Code = "not_local"
 	BrowserRequest   Code = "browser_request"
 	ToolkitForbidden Code = "toolkit_not_allowed"
+	Inactive         Code = "connection_inactive"
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"
 	MethodRefused    Code = "method_not_allowed"

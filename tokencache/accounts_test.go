@@ -134,6 +134,66 @@ func TestAChosenDefaultWorksThoughTheFirstHasEnded(t *testing.T) {
 	})
 }
 
+func TestWhatIsSwitchedOffIsNotUsedAndNotRenewed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first := w.connect(key("ada"))
+		g := w.gateway()
+		w.gets(g, "", first)
+		off := w.change(first.Key, func(c *connection.Connection) {
+			c.Status, c.Reason = connection.Inactive, connection.SwitchedOff
+		})
+		g.Put(off)
+		time.Sleep(2 * time.Hour)
+		w.unusable(g, account(""), connection.Inactive, connection.SwitchedOff)
+		if _, err := g.Refresh(t.Context(), w.toolkit, off); err == nil {
+			t.Error("it was renewed")
+		}
+		w.wantCalls(0, "it is at rest")
+		on := w.change(first.Key, func(c *connection.Connection) { c.Status, c.Reason = connection.Active, "" })
+		g.Put(on)
+		w.token(g, account(""))
+		w.wantCalls(1, "it is used again")
+	})
+}
+
+// The answer to a refresh that was under way comes after the switch.
+func TestARefreshUnderWayDoesNotEndTheRest(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first := w.connect(key("ada"))
+		time.Sleep(2 * time.Hour)
+		g := w.gateway()
+		w.provider.after = func(int, string) error {
+			off, err := w.stored(first.Key).After(connection.SwitchOff, connection.SwitchedOff, time.Now())
+			if err == nil {
+				g.Put(w.save(off))
+			}
+			return err
+		}
+		w.unusable(g, account(""), connection.Inactive, connection.SwitchedOff)
+		if c := w.stored(first.Key); c.Status != connection.Inactive || c.RefreshToken.Equal(first.RefreshToken) {
+			t.Errorf("%s with %s", c.Status, c.RefreshToken.Reveal())
+		}
+	})
+}
+
+func TestATokenIsRenewedOnDemandOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first := w.connect(key("ada"))
+		g := w.gateway()
+		for range 2 { // a double click: both have seen the same token
+			fresh, err := g.Refresh(t.Context(), w.toolkit, first)
+			if err != nil || fresh.AccessToken.Equal(first.AccessToken) {
+				t.Errorf("%s, %v", fresh.AccessToken.Reveal(), err)
+			}
+		}
+		w.wantCalls(1, "the second saw an old one")
+		bare := *w.toolkit
+		bare.OAuth = nil
+		_, err := g.Refresh(t.Context(), &bare, first)
+		wantUnusable(t, err, connection.Expired, connection.NoRefreshToken)
+	})
+}
+
 func TestEachAccountIsRenewedForItself(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		first, home := w.connect(key("ada")), w.labelled("conn_home", "ada@home.example")
