@@ -159,13 +159,14 @@ func (s *Service) turn(v visit, key connection.Key, which connection.Happening) 
 		event, why, outcome = audit.SwitchedOn, "", woken
 	}
 	var conn connection.Connection
+	var moot error
 	audited := false
 	err := persist(ctx, func() (err error) {
 		if conn, err = s.cfg.Vault.Load(ctx, key); err != nil {
 			return err
 		}
-		if conn, err = conn.After(which, why, s.cfg.Now()); err != nil {
-			return connection.ErrNotConnected // a second click, or it has ended meanwhile: the page shows how it stands
+		if conn, moot = conn.After(which, why, s.cfg.Now()); moot != nil {
+			return nil // a second click, or it has ended meanwhile: the page shows how it stands
 		}
 		if !audited {
 			r := audit.Record{Time: s.cfg.Now(), Event: event, RequestID: v.id, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
@@ -179,6 +180,9 @@ func (s *Service) turn(v visit, key connection.Key, which connection.Happening) 
 	})
 	if err != nil {
 		return "", fmt.Errorf("switching a connection: %w", err)
+	}
+	if moot != nil {
+		return "", connection.ErrNotConnected
 	}
 	s.cfg.Connected(conn)
 	if which == connection.SwitchOff {

@@ -59,7 +59,7 @@ func TestWhatHasEndedIsNotSwitchedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, deed := range []string{"on", "off"} {
-		if p := b.undo(t, c.ID, deed); strings.Contains(p.text, `value="o`) {
+		if p := b.undo(t, c.ID, deed); strings.Contains(p.text, `name="do" value="o`) {
 			t.Errorf("there is a button:\n%s", p.text)
 		}
 		if now := w.connection(); now.Status != connection.Expired || now.Reason != connection.RefreshRejected {
