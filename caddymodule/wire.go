@@ -214,7 +214,7 @@ func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit,
 	if l.engine.connect == nil {
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
-	link, err := l.engine.connect.LinkFor(ctx, who, tk, connect.Ask{Account: ask.Account})
+	link, err := l.engine.connect.LinkFor(ctx, who, tk, connect.Ask{Account: ask.Account, Scopes: ask.Scopes})
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 

@@ -386,3 +386,40 @@ func TestTwoBrowsersAtOnceMakeTwoConnectionsOrOne(t *testing.T) {
 		t.Errorf("none is the first: %+v", all)
 	}
 }
+
+// A call needed a scope that was not granted: the user is asked for it and for what they
+// granted before, since the new grant takes the old one's place.
+func TestALinkForAScopeAsksForItBesideWhatWasGranted(t *testing.T) {
+	w, b := connected(t)
+	before := w.connection()
+	scopes := append(slices.Clone(before.Scopes), "write")
+	ask := connect.Ask{Scopes: scopes}
+	tk := w.cfg.Toolkits["acme"].Toolkit
+	l, err := w.service.LinkFor(t.Context(), alice, tk, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(scopes)
+	if again, err := w.service.LinkFor(t.Context(), alice, tk, ask); err != nil || again.URL != l.URL || l.URL == w.link(alice) {
+		t.Errorf("%s, %s (%v), %s", l.URL, again.URL, err, w.link(alice))
+	}
+	query := l.StatusURL[len(public+"/v1/connections/acme"):]
+	if status, answer := w.statusOf(t, query, ""); status != 200 || !answer.says(connection.Insufficient) || answer.Reason != "insufficient_scope" || !slices.Equal(answer.ScopesMissing, []string{"write"}) {
+		t.Errorf("before: %d %+v", status, answer)
+	}
+	w.wantStatus(t, connection.Active, "") // for all else
+	if p := b.get(l.URL); !strings.Contains(p.text, "<code>write</code>") || !strings.Contains(p.text, "<code>read</code>") {
+		t.Errorf("the page says\n%s", p.text)
+	}
+	b.connect(l.URL, "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+	after := w.connection()
+	if after.ID != before.ID || !slices.Contains(after.Scopes, "write") || !slices.Contains(after.Scopes, "read") {
+		t.Errorf("was %+v, is %+v", before, after)
+	}
+	if status, answer := w.statusOf(t, query, ""); status != 200 || !answer.says(connection.Active) {
+		t.Errorf("afterwards: %d %+v", status, answer)
+	}
+	if strings.Join(tk.OAuth.Scopes, " ") != "read offline_access" {
+		t.Errorf("the toolkit asks everybody for %v", tk.OAuth.Scopes)
+	}
+}

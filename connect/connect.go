@@ -162,10 +162,14 @@ func RedirectURI(public *url.URL, toolkitID string) string {
 
 func (s *Service) linkURL(id string) string { return s.cfg.PublicURL.JoinPath("connect", id).String() }
 
-func (s *Service) statusURL(toolkitID, account string) string {
-	u := s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID)
-	if account != "" {
-		u.RawQuery = url.Values{"account": {account}}.Encode()
+func (s *Service) statusURL(toolkitID string, ask Ask) string {
+	u, query := s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID), url.Values{}
+	if ask.Account != "" {
+		query.Set("account", ask.Account)
 	}
+	if len(ask.Scopes) > 0 {
+		query.Set("scope", joined(ask.Scopes))
+	}
+	u.RawQuery = query.Encode()
 	return u.String()
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
@@ -40,6 +42,8 @@ type Ask struct {
 	// Account is as the agent names it: a connection's id, its label, or any other name
 	// for one that is not connected yet. "" is the user's default.
 	Account string
+	// Scopes are all that the grant is to have; none: those of the configuration.
+	Scopes []string
 }
 
 // Link gives the link for this caller and toolkit. While one lives it is given
@@ -54,7 +58,7 @@ func (s *Service) LinkFor(ctx context.Context, who caller.Caller, tk *toolkit.To
 	wanted, err := s.wanted(ctx, who, tk.ID, ask.Account)
 	var l *link
 	if err == nil {
-		l, err = s.linkFor(ctx, who, purpose{tk.ID, wanted})
+		l, err = s.linkFor(ctx, who, purpose{tk.ID, wanted, joined(ask.Scopes)})
 	}
 	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
 		return Link{}, several
@@ -62,13 +66,19 @@ func (s *Service) LinkFor(ctx context.Context, who caller.Caller, tk *toolkit.To
 	if err != nil {
 		return Link{}, vault.Problem(err)
 	}
-	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID, ask.Account), l.underWay(s.cfg.Now())}, nil
+	return Link{s.linkURL(l.ID), l.Expires, s.statusURL(tk.ID, ask), l.underWay(s.cfg.Now())}, nil
 }
 
 // purpose is what a link connects.
-type purpose struct{ toolkit, wanted string }
+type purpose struct{ toolkit, wanted, scopes string }
 
-func (l *link) purpose() purpose { return purpose{l.Toolkit, l.Wanted} }
+func (l *link) purpose() purpose { return purpose{l.Toolkit, l.Wanted, joined(l.Scopes)} }
+
+// joined is the same for the same scopes, in whatever order.
+func joined(scopes []string) string {
+	all := slices.Sorted(slices.Values(scopes))
+	return strings.Join(slices.Compact(all), " ")
+}
 
 func (s *Service) linkFor(ctx context.Context, who caller.Caller, what purpose) (*link, error) {
 	for range linkTries {
@@ -118,7 +128,7 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, what purpose,
 		kind = accountLink
 	}
 	l := &link{
-		ID: kind + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: what.toolkit, Wanted: what.wanted,
+		ID: kind + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User, Toolkit: what.toolkit, Wanted: what.wanted, Scopes: strings.Fields(what.scopes),
 		Created: now, Expires: now.Add(s.cfg.LinkLife),
 	}
 	text, err := json.Marshal(l)
@@ -146,7 +156,10 @@ func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
 }
 
 func noteName(who caller.Caller, what purpose) string {
-	if what.wanted != "" {
+	switch {
+	case what.scopes != "":
+		return vault.Name("link-for", who.Tenant, who.Agent, who.User, what.toolkit, what.wanted, hash(what.scopes))
+	case what.wanted != "":
 		return vault.Name("link-for", who.Tenant, who.Agent, who.User, what.toolkit, what.wanted)
 	}
 	return vault.Name("link-for", who.Tenant, who.Agent, who.User, what.toolkit)

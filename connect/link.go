@@ -31,7 +31,10 @@ type link struct {
 	// Wanted is which account is to be connected, as the agent named it; "" is the
 	// user's only or first one. Which connection that is, if any, is found out when it
 	// is saved: meanwhile it may have come or gone.
-	Wanted  string    `json:"wanted,omitempty"`
+	Wanted string `json:"wanted,omitempty"`
+	// Scopes are to be asked for, where they are not the configuration's: what was
+	// granted, and what a call needed beside it.
+	Scopes  []string  `json:"scopes,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	// Started is when somebody last pressed the button; zero: nobody yet.

@@ -115,7 +115,7 @@ func (s *Service) confirmPage(v visit, status int, l *link, notice string) {
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, status, "confirm.html", formActions(authorize), view{
-		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
+		Title: "Connect " + tk.Name, Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Asking(l.Scopes).Scopes,
 		Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l),
 		Notice: notice, Host: authorize.Host,
 	})

@@ -48,6 +48,7 @@ type place struct {
 	before connection.Connection // version 0: nothing is there
 	beside connection.Accounts   // all that the user has of the toolkit
 	moved  bool                  // before is of another provider, and its accounts are others
+	scopes []string              // that were asked for, if not the configuration's
 	name   string                // what the agent calls the account, if it is to come
 	id     string                // of a connection that is to come; "": any
 }
@@ -55,7 +56,7 @@ type place struct {
 // place finds it. The first connection of all goes where gateways of the version before
 // look for the only one, whatever it is called.
 func (s *Service) place(ctx context.Context, l *link) (place, error) {
-	p := place{key: l.first()}
+	p := place{key: l.first(), scopes: l.Scopes}
 	var err error
 	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
 		return p, err
@@ -161,7 +162,7 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		conn.Label = p.name
 	}
 	if conn.Scopes == nil && tk.OAuth != nil {
-		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
+		conn.Scopes = tk.OAuth.Asking(p.scopes).Scopes // as asked for (RFC 6749 §5.1)
 	}
 	if next, err := conn.After(connection.Granted, "", now); err == nil {
 		return next

@@ -66,7 +66,7 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 	}
 	body := statusBody{Toolkit: problem.Toolkit{ID: tk.ID, Name: tk.Name}, User: who.User, Status: connection.Active}
 	if tk.Auth.PerUser {
-		err := s.fillStatus(v.r.Context(), who, tk, account, &body)
+		err := s.fillStatus(v.r.Context(), who, tk, account, strings.Fields(v.r.URL.Query().Get("scope")), &body)
 		if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
 			p := problem.New(problem.SeveralAccounts, "account", "This user has connected several accounts of "+tk.Name+". Say which one is meant: send the header X-Account.")
 			p.Choices = choices(several.Choices)
@@ -138,7 +138,7 @@ func (s *Service) findConnection(ctx context.Context, key connection.Key, name s
 	return conn, slices.DeleteFunc(all.All, func(c connection.Choice) bool { return c.ID == conn.ID }), err
 }
 
-func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, body *statusBody) error {
+func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, needed []string, body *statusBody) error {
 	conn, others, err := s.findConnection(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID}, account)
 	body.Others = choices(others)
 	switch {
@@ -151,7 +151,10 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 		body.ID, body.Account, body.Label = conn.ID, conn.AccountLabel, conn.Label
 		body.Scopes, body.UpdatedAt = conn.Scopes, &conn.UpdatedAt
 		if tk.OAuth != nil {
-			body.ScopesMissing = tk.OAuth.MissingScopes(conn.Scopes)
+			body.ScopesMissing = tk.OAuth.Asking(needed).MissingScopes(conn.Scopes)
+		}
+		if body.Status == connection.Active && len(needed) > 0 && len(body.ScopesMissing) > 0 {
+			body.Status, body.Reason = connection.Insufficient, connection.ScopeMissing
 		}
 		body.Degraded = s.cfg.Unsaved != nil && s.cfg.Unsaved(conn.Key)
 	}
@@ -163,7 +166,7 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 	} else if conn.ID != "" {
 		account = ""
 	}
-	going, err := s.underWay(ctx, who, purpose{tk.ID, account})
+	going, err := s.underWay(ctx, who, purpose{tk.ID, account, joined(needed)})
 	if going {
 		body.Status, body.Reason = connection.Pending, connection.ConnectPending
 	}

@@ -34,7 +34,8 @@ const (
 	RefreshRejected  Reason = "refresh_rejected"
 	NoRefreshToken   Reason = "token_expired" // and the provider gave nothing to refresh with
 	ProviderRejected Reason = "provider_rejected_token"
-	GrantMoved       Reason = "provider_config" // granted for another client, issuer or host
+	GrantMoved       Reason = "provider_config"    // granted for another client, issuer or host
+	ScopeMissing     Reason = "insufficient_scope" // the provider wants a scope that was not granted
 	SwitchedOff      Reason = "connection_inactive"
 	TakenBack        Reason = "revoked"
 )

@@ -58,7 +58,7 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if unusable.Status == connection.Inactive {
 		return g.resting(x, unusable)
 	}
-	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account)})
+	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, x.ask(unusable))
 	if err != nil {
 		return x.ambiguous(err)
 	}
@@ -73,9 +73,19 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	p.Status = g.cfg.AuthRequiredStatus
 	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
-	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account}
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account, ScopesMissing: x.lacking}
 	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
 	return p
+}
+
+// ask is what the link has to be for. Where scopes are lacking, it is for those that were
+// granted as well: what a user agrees to takes the place of what they agreed to before.
+func (x *exchange) ask(unusable *connection.Unusable) Ask {
+	a := Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account)}
+	if len(x.lacking) > 0 {
+		a.Scopes = append(slices.Clone(x.grant.Scopes), x.lacking...)
+	}
+	return a
 }
 
 // resting is for a connection that the user has switched off. There is no link to connect
@@ -101,6 +111,8 @@ func why(name string, u *connection.Unusable) string {
 		return name + " does not accept this user's access any more."
 	case connection.GrantMoved:
 		return name + " was connected for this user in another configuration."
+	case connection.ScopeMissing:
+		return name + " does not allow this call with what the user has granted; other calls still work."
 	case connection.SwitchedOff:
 		return name + " is switched off for this user."
 	}

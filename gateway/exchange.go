@@ -53,8 +53,9 @@ type exchange struct {
 
 	// send
 	answer     *http.Response
-	renewed    bool // the token was refused and renewed on the way
-	turnedDown bool // answer says that the credential is no good
+	renewed    bool     // the token was refused and renewed on the way
+	turnedDown bool     // answer says that the credential is no good
+	lacking    []string // scopes that answer asks for and that were not granted
 
 	// judge
 	download *url.URL // where answer is from, if not from target; a secret

@@ -43,6 +43,8 @@ type Links interface {
 // Ask is what a link is for beside a user and a toolkit.
 type Ask struct {
 	Account string // as the agent names it; "" is the default
+	// Scopes are all that the grant is to have; nil: those of the configuration.
+	Scopes []string
 }
 
 // Link is what an agent shows to its user.

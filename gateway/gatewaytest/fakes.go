@@ -83,9 +83,14 @@ func (c *Credentials) accounts(key connection.Key) connection.Accounts {
 
 // Change edits what a user has granted.
 func (c *Credentials) Change(user, toolkitID string, edit func(*connection.Connection)) {
+	c.ChangeAccount(user, toolkitID, "", edit)
+}
+
+// ChangeAccount edits what a user has granted for a further account.
+func (c *Credentials) ChangeAccount(user, toolkitID, id string, edit func(*connection.Connection)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID}
+	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID, Account: id}
 	grant := c.grants[key]
 	edit(&grant)
 	c.grants[key] = grant
@@ -163,6 +168,14 @@ type Links struct {
 	mu      sync.Mutex
 	err     error
 	pending bool
+	asked   []gateway.Ask
+}
+
+// Asked gives what links were asked for.
+func (l *Links) Asked() []gateway.Ask {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.asked)
 }
 
 // Open says that the user has opened the link.
@@ -186,6 +199,7 @@ func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit, 
 	if l.err != nil {
 		return gateway.Link{}, l.err
 	}
+	l.asked = append(l.asked, ask)
 	id := who.User + "_" + tk.ID
 	if ask.Account != "" {
 		id += "_" + ask.Account
