@@ -24,7 +24,7 @@ const minePath = "connections"
 // row is one connection on that page.
 type row struct {
 	ID, Toolkit, Label, Account, State string
-	Since                              time.Time
+	Since, Used                        time.Time
 	Scopes                             []string
 	// Several: there are other accounts of the toolkit, and Default is the one that
 	// assistants use when they name none.
@@ -231,7 +231,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		return
 	}
 	for _, c := range conns {
-		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
 		_, r.MayRest = c.Status.After(connection.SwitchOff)
 		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {

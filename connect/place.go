@@ -153,7 +153,7 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
 		Scopes: g.Scopes, CreatedAt: p.before.CreatedAt,
 		Granted: connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
-		Label:   p.before.Label, NotDefault: p.before.NotDefault,
+		Label:   p.before.Label, NotDefault: p.before.NotDefault, LastUsed: p.before.LastUsed,
 	}
 	if conn.ID == "" {
 		conn.ID, conn.CreatedAt = p.newID(), now

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connect"
@@ -263,5 +264,24 @@ func TestAPersonRenewsTheAccessNow(t *testing.T) {
 	asked := len(k.asked)
 	if p := b.undo(t, before.ID, "refresh"); strings.Contains(p.text, `value="refresh"`) || len(k.asked) != asked {
 		t.Errorf("what rests is renewed:\n%s", p.text)
+	}
+}
+
+func TestAPersonSeesWhenAConnectionWasLastUsed(t *testing.T) {
+	w, b := connected(t)
+	if p := b.get(mine); !strings.Contains(p.text, "Not yet") {
+		t.Errorf("the page says\n%s", p.text)
+	}
+	c := w.connection()
+	c.LastUsed = time.Date(2026, 11, 19, 14, 5, 0, 0, time.UTC)
+	if _, err := w.vault.Save(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.get(mine); !strings.Contains(p.text, "19 November 2026, 14:05") || strings.Contains(p.text, "Not yet") {
+		t.Errorf("the page says\n%s", p.text)
+	}
+	newBrowserAs(w, alice.User).connect(w.link(alice), "alice") // in place
+	if got := w.connection().LastUsed; !got.Equal(c.LastUsed) {
+		t.Errorf("connected again, last used %s", got)
 	}
 }

@@ -58,6 +58,9 @@ type Connection struct {
 	NotDefault bool
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	// LastUsed is when a call last used it, to the hour or so. Noting it changes nothing
+	// else, so UpdatedAt stays.
+	LastUsed time.Time
 
 	// Beyond is what a later Toolgate keeps with this grant and this one does not
 	// know. Who changes the connection passes it on; a new grant begins without it.

@@ -347,3 +347,83 @@ func BenchmarkTokenByAccount(b *testing.B) {
 		})
 	}
 }
+
+func TestUseIsWrittenDownOnceAnHour(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.provider.life = 100 * time.Hour
+		before := w.connect(key("ada"))
+		idle := w.connect(key("bob"))
+		writes := 0
+		w.store.breaks(func(op, _ string) error {
+			if op == "put" {
+				writes++
+			}
+			return nil
+		})
+		g := w.gateway()
+		g.Put(idle) // connected, and not used
+		began := time.Now().UTC().Truncate(time.Second)
+		for range 60 * 3 { // three hours of calls, and of the job in the background
+			w.token(g, key("ada"))
+			if _, err := g.NoteUse(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if writes != 3 {
+			t.Errorf("%d writes", writes)
+		}
+		if c := w.stored(key("ada")); !c.LastUsed.Equal(began.Add(2*time.Hour)) || !c.UpdatedAt.Equal(before.UpdatedAt) || !c.AccessToken.Equal(before.AccessToken) {
+			t.Errorf("last used %s, stored %+v", c.LastUsed, c)
+		}
+		if c := w.stored(key("bob")); !c.LastUsed.IsZero() || c.Version != idle.Version {
+			t.Errorf("nobody used %+v", c)
+		}
+	})
+}
+
+func TestNotingUseGivesWayToWhoeverElseWrites(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.connect(key("ada"))
+		w.connect(key("bob"))
+		g := w.gateway()
+		w.token(g, key("ada"))
+		w.token(g, key("bob"))
+		again := w.connect(key("ada")) // at another gateway, whose news has not come
+		if err := w.vault.Remove(t.Context(), w.stored(key("bob"))); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := g.NoteUse(t.Context()); n != 0 || err != nil {
+			t.Errorf("noted %d, %v", n, err)
+		}
+		if c := w.stored(key("ada")); c.Version != again.Version || !c.AccessToken.Equal(again.AccessToken) {
+			t.Errorf("stored: %+v", c)
+		}
+		if _, err := w.vault.Load(t.Context(), key("bob")); !errors.Is(err, connection.ErrNotConnected) {
+			t.Errorf("what was taken away is back: %v", err)
+		}
+	})
+}
+
+// A refresh is under way: its intent and what it gives stay.
+func TestNotingUseLosesNoRefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first := w.connect(key("ada"))
+		g := w.gateway()
+		w.token(g, key("ada"))
+		time.Sleep(2 * time.Hour)
+		w.provider.after = func(int, string) error {
+			if n, err := g.NoteUse(t.Context()); n != 0 || err != nil {
+				t.Errorf("noted %d, %v", n, err)
+			}
+			return nil
+		}
+		fresh := w.token(g, key("ada"))
+		if n, err := g.NoteUse(t.Context()); n != 1 || err != nil {
+			t.Errorf("noted %d, %v", n, err)
+		}
+		if c := w.stored(key("ada")); !c.RefreshToken.Equal(fresh.RefreshToken) || c.RefreshToken.Equal(first.RefreshToken) || c.Intent != nil || c.LastUsed.IsZero() {
+			t.Errorf("stored: %+v", c)
+		}
+	})
+}

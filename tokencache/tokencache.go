@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -91,7 +90,7 @@ type entry struct {
 	// rejections are what the provider refused although the token was new.
 	rejections rejections
 	trust      trust
-	used       *atomic.Int64 // when it was last asked for, in Unix seconds
+	used       *usage
 }
 
 // Source gives credentials from a cache, with one configuration's way to the
@@ -371,8 +370,8 @@ func (c *Cache) putLocked(conn connection.Connection) *entry {
 	e := c.entries[conn.Key]
 	if e == nil {
 		c.makeRoomLocked()
-		e = &entry{trust: trust{doubtful: true}, used: new(atomic.Int64)}
-		e.touch(c.now())
+		e = &entry{trust: trust{doubtful: true}, used: new(usage)}
+		e.used.at.Store(c.now().Unix())
 		c.entries[conn.Key] = e
 	} else if e.conn.Version > conn.Version && !c.remade(e.conn, conn) {
 		return e

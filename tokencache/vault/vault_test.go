@@ -47,7 +47,7 @@ func full() connection.Connection {
 		IssuedAt: at, ExpiresAt: at.Add(time.Hour), Scopes: []string{"a", "b c"},
 		Granted:      connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
 		Intent:       &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
-		AccountLabel: "alice@example.com", Label: "Work", NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at,
+		AccountLabel: "alice@example.com", Label: "Work", NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at, LastUsed: at.Add(-time.Minute),
 		Beyond: secret.New(`{"later":["x"]}`),
 	}
 }
