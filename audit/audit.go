@@ -29,6 +29,8 @@ const (
 	// SwitchedOff and SwitchedOn: a connection is about to be put to rest, or to use again.
 	SwitchedOff Event = "switched_off"
 	SwitchedOn  Event = "switched_on"
+	// Forgotten: everything that is kept of the user is about to be removed.
+	Forgotten Event = "user_forgotten"
 )
 
 // Record is one line. It has no header, no query and no body, so it can hold no

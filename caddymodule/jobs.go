@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -32,6 +33,8 @@ type workplace struct {
 	vault     *vault.Vault
 	connected func(connection.Connection) // tells the cache, where there is one
 	audit     *audit.Writer
+	// people gives and takes back connections.
+	people *connect.Service
 }
 
 // jobs are all that commands can ask for. Each is one step, so that it is answered
@@ -47,6 +50,8 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"store/give":         job(giveRecords),
 	"store/compare":      job(compareRecords),
 	"connections/import": job(importGrants),
+	"users/traces":       job(removeTraces),
+	"users/forget":       job(forgetUser),
 }
 
 func job[In, Out any](work func(context.Context, *workplace, In) (Out, error)) func(context.Context, *workplace, []byte) (any, error) {

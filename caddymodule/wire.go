@@ -35,6 +35,7 @@ import (
 type engine struct {
 	gateway *gateway.Gateway
 	connect *connect.Service // nil without a public URL
+	people  *connect.Service // that, or one without pages
 	state   *state
 	cache   *cache
 	ring    *seal.Ring
@@ -124,7 +125,12 @@ func (a *App) build(ring *seal.Ring) *engine {
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
 	})
+	disconnected := func(k connection.Key) {
+		cache.tokens.Forget(k)
+		e.gateway.Disconnect(k)
+	}
 	if a.publicURL == nil {
+		e.people = a.people(cache.vault, record, disconnected)
 		return e
 	}
 	e.connect = connect.New(connect.Config{
@@ -141,17 +147,16 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Connected: func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:   cache.tokens.Unsaved,
 		Stopped:   e.gateway.Disconnect,
-		Disconnected: func(k connection.Key) {
-			cache.tokens.Forget(k)
-			e.gateway.Disconnect(k)
-		},
 		Key:       ring.Derive("connect form"),
 		Verifier:  verify.verifier,
 		SignIn:    verify.signIn,
 		LocalOnly: a.localOnly,
 		LinkLife:  time.Duration(a.LinkLife),
 		Report:    a.logConnect,
+
+		Disconnected: disconnected,
 	})
+	e.people = e.connect
 	return e
 }
 

@@ -38,6 +38,7 @@ type Vault interface {
 	SetDefault(ctx context.Context, key connection.Key) (first connection.Connection, err error)
 	KeepDefault(ctx context.Context, key connection.Key, now connection.Accounts) error
 	ForgetDefault(ctx context.Context, key connection.Key) error
+	EraseUser(ctx context.Context, tenant, user string) (removed int, err error)
 	OfTerm(ctx context.Context, term, after string, limit int) (found []vault.Document, next string, err error)
 }
 

@@ -180,3 +180,37 @@ func (v *Vault) choose(ctx context.Context, key connection.Key, account *string)
 	}
 	return err
 }
+
+// EraseUser removes what is left of a user when their connections are gone: which account
+// was the default, and connections that cannot be read, which no other way leads to.
+func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int, err error) {
+	if err := v.checked(ctx); err != nil {
+		return 0, err
+	}
+	for after := ""; ; {
+		records, err := v.store.List(ctx, Name("user", tenant, user), after, mostOfUser)
+		if err != nil {
+			return removed, err
+		}
+		for _, r := range records {
+			after = r.Key
+			key, ok := connectionKey(r.Key)
+			if !ok {
+				key, ok = defaultKey(r.Key)
+			}
+			// The index is in the hands of who can write to the store.
+			if !ok || key.Tenant != tenant || key.User != user {
+				continue
+			}
+			switch err := v.store.Delete(ctx, r.Key, r.Version); {
+			case err == nil:
+				removed++
+			case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict):
+				return removed, err
+			}
+		}
+		if len(records) < mostOfUser {
+			return removed, nil
+		}
+	}
+}
