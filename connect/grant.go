@@ -161,10 +161,10 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 		}
 		if p.needsLabel() { // since welcome has looked, another account may have come
 			t.askWhose(ctx, s, g)
-			if failure, err = p.takes(t.label); failure != "" {
+			if failure, _ = p.takes(t.label); failure != "" {
 				return nil
 			}
-			if err = s.settle(ctx, &p, t.label); err != nil {
+			if err := s.settle(ctx, &p, t.label); err != nil {
 				return err
 			}
 		}
@@ -183,7 +183,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 		return ours, fmt.Errorf("keeping a grant: %w", err)
 	}
 	if failure != "" {
-		return failure, errNotExpected
+		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
 	t.scopes, t.link.Account = conn.Scopes, t.label
 	s.cfg.Connected(conn)
