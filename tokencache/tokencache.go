@@ -229,15 +229,6 @@ func (c *Source) Renew(ctx context.Context, tk *toolkit.Toolkit, stale connectio
 	return c.refresh(ctx, tk, stale)
 }
 
-// Refresh gives a connection with another token than seen's, though that may be good
-// still. Errors are as Token's.
-func (c *Source) Refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
-	if tk.OAuth == nil || tk.OAuth.RenewWith(seen.AccessToken, seen.RefreshToken, seen.Stale(c.now())).IsZero() {
-		return connection.Connection{}, noMeans
-	}
-	return c.refresh(ctx, tk, seen)
-}
-
 // Put tells the cache of a connection that was just saved or read.
 func (c *Cache) Put(conn connection.Connection) {
 	c.dropRoster(conn.Key)
