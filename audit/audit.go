@@ -25,6 +25,13 @@ const (
 	LinkEnded   Event = "link_cancelled" // nothing can be connected with a link any more
 	// Disconnected: a grant is about to be removed.
 	Disconnected Event = "disconnected"
+	// DefaultChosen: calls that name no account are about to go to this connection.
+	DefaultChosen Event = "default_chosen"
+	// SwitchedOff and SwitchedOn: a connection is about to be put to rest, or to use again.
+	SwitchedOff Event = "switched_off"
+	SwitchedOn  Event = "switched_on"
+	// Forgotten: everything that is kept of the user is about to be removed.
+	Forgotten Event = "user_forgotten"
 )
 
 // Record is one line. It has no header, no query and no body, so it can hold no

@@ -68,7 +68,7 @@ var hops = []hop{
 	{name: "a trailer without chunks", sent: ua + "Trailer: X-Sum|Content-Length: 4||body", says: "200", wire: "User-Agent: x|Content-Length: 4|Authorization: BEARER||", body: "body"},
 
 	{name: "all proofs", sent: ua + "Authorization: Bearer sk-x|X-Api-Key: k|Proxy-Authorization: Basic eDp5|Cookie: a=b|Cookie2: a=b|X-Toolgate-Anything: x||", says: "200", wire: plain},
-	{name: "all selectors", sent: ua + "X-Account: work|X-Tenant: other||", says: "200", wire: plain},
+	{name: "all selectors", sent: ua + "X_Account: work|X-Tenant: other||", says: "200", wire: plain},
 	{name: "all traces", sent: ua + "Traceparent: 00-1-2-03|Tracestate: a=b|Baggage: user=alice|B3: 1-2-1|X-B3-TraceId: 1|Uber-Trace-Id: 1|X-Amzn-Trace-Id: 1|Sentry-Trace: 1|X-Cloud-Trace-Context: 1||", says: "200", wire: plain},
 	{name: "all origins", sent: ua + "X-Client-Ip: 192.0.2.1|X-Cluster-Client-Ip: 192.0.2.1|True-Client-Ip: 192.0.2.1|Cf-Connecting-Ip: 192.0.2.1|Fastly-Client-Ip: 192.0.2.1|X-Forwarded: x|X-Forwarded-Client-Cert: x||", says: "200", wire: plain},
 	{name: "who stood before us", sent: ua + "X-Forwarded-For: 192.0.2.1|Forwarded: for=x|Via: 1.1 x|X-Real-Ip: 192.0.2.1|Traceparent: 00-1-2-03||", says: "200", wire: plain},

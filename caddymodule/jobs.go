@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -32,6 +33,8 @@ type workplace struct {
 	vault     *vault.Vault
 	connected func(connection.Connection) // tells the cache, where there is one
 	audit     *audit.Writer
+	// people gives and takes back connections.
+	people *connect.Service
 }
 
 // jobs are all that commands can ask for. Each is one step, so that it is answered
@@ -49,6 +52,9 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"connections/import": job(importGrants),
 	"links/list":         job(findLinks),
 	"links/revoke":       job(endLinks),
+	"users/links":        job(endLinksOf),
+	"users/traces":       job(removeTraces),
+	"users/forget":       job(forgetUser),
 }
 
 func job[In, Out any](work func(context.Context, *workplace, In) (Out, error)) func(context.Context, *workplace, []byte) (any, error) {

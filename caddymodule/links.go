@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -93,25 +94,25 @@ func findLinks(ctx context.Context, p *workplace, in linkFilter) (linksFound, er
 	if !ok {
 		return linksFound{}, custody.ErrCannotScan
 	}
-	after := string(in.After)
-	if after == "" {
-		after = connect.LinkPrefix
-	}
+	after, prefix, further := shelf(string(in.After))
 	records, err := scanner.Scan(ctx, after, custody.DefaultLimit)
-	found := linksFound{Place: custody.Place{Seen: len(records), Done: len(records) < custody.DefaultLimit}}
+	found := linksFound{Place: custody.Place{Seen: len(records)}}
+	over := len(records) < custody.DefaultLimit
 	if unreadable, ok := errors.AsType[*store.UnreadableError](err); ok {
-		found.Next, found.Done, err = []byte(unreadable.Key), !strings.HasPrefix(unreadable.Key, connect.LinkPrefix), nil
+		found.Next, over, err = []byte(unreadable.Key), !strings.HasPrefix(unreadable.Key, prefix), nil
 	} else if len(records) > 0 {
 		found.Next = []byte(records[len(records)-1].Key)
 	}
 	if err != nil {
 		return linksFound{}, err
 	}
+	if i := slices.IndexFunc(records, func(r store.Record) bool { return !strings.HasPrefix(r.Key, prefix) }); i >= 0 {
+		records, over = records[:i], true
+	}
+	if found.Done = over && further == ""; over && !found.Done {
+		found.Next = []byte(further)
+	}
 	for _, r := range records {
-		if !strings.HasPrefix(r.Key, connect.LinkPrefix) {
-			found.Done = true
-			break
-		}
 		l, err := p.links().About(ctx, r.Key)
 		switch {
 		case errors.Is(err, store.ErrNotFound), vault.OfOneRecord(err):
@@ -123,6 +124,21 @@ func findLinks(ctx context.Context, p *workplace, in linkFilter) (linksFound, er
 		}
 	}
 	return found, nil
+}
+
+// shelf says where to go on after a record: which prefix the links there have, and which
+// comes after those. Links for a certain account stand apart from all others.
+func shelf(after string) (from, prefix, further string) {
+	prefixes := connect.LinkPrefixes()
+	for i, p := range prefixes {
+		if further = ""; i+1 < len(prefixes) {
+			further = prefixes[i+1]
+		}
+		if after <= p || strings.HasPrefix(after, p) {
+			return max(after, p), p, further
+		}
+	}
+	return after, prefixes[len(prefixes)-1], ""
 }
 
 // linkNames are links to be ended.
@@ -139,15 +155,27 @@ type linksEnded struct {
 
 func endLinks(ctx context.Context, p *workplace, in linkNames) (done linksEnded, err error) {
 	for _, ref := range in.Refs {
-		did, err := p.links().Revoke(ctx, connect.LinkPrefix+ref)
-		if err != nil {
-			return done, err
-		}
-		if did {
-			done.Ended++
+		for _, prefix := range connect.LinkPrefixes() { // it stands in one of two places
+			did, err := p.links().Revoke(ctx, prefix+ref)
+			if err != nil {
+				return done, err
+			}
+			if did {
+				done.Ended++
+			}
 		}
 	}
 	return done, nil
+}
+
+// endLinksOf is for when a user is forgotten: a sign-in that is at work just now then
+// takes back what it saves.
+func endLinksOf(ctx context.Context, p *workplace, in ofUser) (done linksEnded, err error) {
+	if in.Tenant == "" || in.User == "" {
+		return done, errNobody
+	}
+	done.Ended, err = p.links().RevokeOf(ctx, in.Tenant, in.User)
+	return done, err
 }
 
 func filterOf(cmd *cobra.Command) linkFilter {

@@ -61,3 +61,24 @@ func TestAnOperatorEndsLinksWhereNoGatewayRuns(t *testing.T) {
 	s.succeeds(t, "1 link ended", "links", "revoke", "--all")
 	s.succeeds(t, "cancelled", "links", "list", "--all")
 }
+
+// They stand apart in the store, where gateways of the version before do not find them.
+func TestLinksForAnAccountAreListedAndEndedWithTheOthers(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, w, "ACME_CLIENT_SECRET="+clientSecret)
+	w.connect()
+	for _, account := range []string{"home", "club"} {
+		if status, body := w.call("GET", "/acme/v1/me", "X-Account", account); status != http.StatusForbidden || !strings.Contains(body, "/connect/ca_") {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	w.wantCall(t, "bob", http.StatusForbidden, "auth_required")
+	out := s.succeeds(t, "bob", "links", "list")
+	if strings.Count(out, "waiting") != 3 || strings.Count(out, "alice") != 2 {
+		t.Errorf("listed:\n%s", out)
+	}
+	short := strings.Fields(s.succeeds(t, "alice", "links", "list", "--user", "alice"))[7]
+	s.succeeds(t, "1 link ended", "links", "revoke", short)
+	s.succeeds(t, "2 links ended", "links", "revoke", "--all")
+	w.wantCall(t, "alice", ok, "")
+}

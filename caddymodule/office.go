@@ -235,6 +235,7 @@ func (o *office) openStore(fresh bool, silent string) error {
 		return fmt.Errorf("encryption_key: %w", err)
 	}
 	o.own = &workplace{app: o.app, store: made, ring: ring, vault: vault.New(made, ring), audit: audit.NewWriter(o.app.auditTo)}
+	o.own.people = o.app.people(o.own.vault, o.own.audit, nil)
 	return nil
 }
 

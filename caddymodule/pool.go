@@ -173,20 +173,28 @@ func (s *state) processKey() (*seal.Ring, error) {
 // sweep removes what has expired, in steps that hold nobody up for long, and lets the
 // caches forget what nobody uses.
 func (s *state) sweep() error {
-	s.mu.Lock()
-	for _, c := range s.caches {
-		c.tokens.Tidy()
-	}
-	s.mu.Unlock()
-	const step = 500
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	for _, c := range s.inUse() {
+		_, _ = c.tokens.NoteUse(ctx) // where the store is away, another time
+		c.tokens.Tidy()
+	}
+	const step = 500
 	for {
 		n, err := s.store.Sweep(ctx, step)
 		if err != nil || n < step {
 			return err
 		}
 	}
+}
+
+func (s *state) inUse() (all []*cache) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.caches {
+		all = append(all, c)
+	}
+	return all
 }
 
 // shut closes the store. A refresh that is under way has a rotated token in its

@@ -36,6 +36,7 @@ import (
 type engine struct {
 	gateway *gateway.Gateway
 	connect *connect.Service // nil without a public URL
+	people  *connect.Service // that, or one without pages
 	state   *state
 	cache   *cache
 	ring    *seal.Ring
@@ -110,7 +111,13 @@ func (a *App) build(ring *seal.Ring) *engine {
 		credentials.MaxStale = shared.StaleLimit()
 	}
 	e := &engine{state: a.state, cache: cache, ring: ring, audit: record, credentials: credentials}
+	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
+	manage := ""
+	if a.publicURL != nil && (verify.verifier != nil || verify.signIn != nil) {
+		manage = connect.PageURL(a.publicURL)
+	}
 	e.gateway = gateway.New(gateway.Config{
+		ManageURL:          manage,
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
 		Credentials:        credentials,
@@ -119,10 +126,14 @@ func (a *App) build(ring *seal.Ring) *engine {
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
 	})
+	disconnected := func(k connection.Key) {
+		cache.tokens.Forget(k)
+		e.gateway.Disconnect(k)
+	}
 	if a.publicURL == nil {
+		e.people = a.people(cache.vault, record, disconnected)
 		return e
 	}
-	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
 	var brand *connect.Branding
 	if a.Branding != nil {
 		brand = a.Branding.made
@@ -134,6 +145,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Vault:       cache.vault,
 		Exchanger:   client,
 		Revoker:     client,
+		Tokens:      credentials,
 		Tenants:     a.tenants(),
 		Audit:       record,
 		Identify:    e.gateway.Identify,
@@ -141,20 +153,20 @@ func (a *App) build(ring *seal.Ring) *engine {
 		MayCallBack: e.gateway.MayCallBack,
 		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:     cache.tokens.Unsaved,
-		Disconnected: func(k connection.Key) {
-			cache.tokens.Forget(k)
-			e.gateway.Disconnect(k)
-		},
-		Key:       ring.Derive("connect form"),
-		Verifier:  verify.verifier,
-		SignIn:    verify.signIn,
-		Project:   a.project(),
-		LocalOnly: a.localOnly,
-		Client:    clientIP,
-		Language:  a.Language,
-		LinkLife:  time.Duration(a.LinkLife),
-		Report:    a.logConnect,
+		Stopped:     e.gateway.Disconnect,
+		Key:         ring.Derive("connect form"),
+		Verifier:    verify.verifier,
+		SignIn:      verify.signIn,
+		Project:     a.project(),
+		LocalOnly:   a.localOnly,
+		Client:      clientIP,
+		Language:    a.Language,
+		LinkLife:    time.Duration(a.LinkLife),
+		Report:      a.logConnect,
+
+		Disconnected: disconnected,
 	})
+	e.people = e.connect
 	return e
 }
 
@@ -223,7 +235,7 @@ func (l links) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit,
 	if l.engine.connect == nil {
 		return gateway.Link{}, problem.New(problem.ToolkitDraft, "public_url", "The operator has to configure public_url before users can connect.")
 	}
-	link, err := l.engine.connect.LinkFor(ctx, who, connect.Ask{Toolkits: []string{tk.ID}, CallbackURL: ask.CallbackURL})
+	link, err := l.engine.connect.LinkFor(ctx, who, connect.Ask{Toolkits: []string{tk.ID}, Account: ask.Account, Scopes: ask.Scopes, CallbackURL: ask.CallbackURL})
 	return gateway.Link{ConnectURL: link.URL, ExpiresAt: link.ExpiresAt, StatusURL: link.StatusURL, Pending: link.Pending}, err
 }
 

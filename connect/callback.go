@@ -169,7 +169,7 @@ var errEnded = errors.New("the link was called off")
 func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, failure string) error {
 	now, ended := s.cfg.Now(), false
 	err := persist(ctx, func() error {
-		return s.updatePart(ctx, done, func(l *part) error {
+		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
 				l.Used, l.Account = now, done.Account
@@ -177,12 +177,17 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 			done.link = l.link // as it is from now on
 			return nil
 		})
+		if errors.Is(err, store.ErrNotFound) {
+			ended = true // it was removed, with all that is kept of the user
+			return nil
+		}
+		return err
 	})
 	if err != nil || !ended {
 		return err
 	}
 	if failure == "" {
-		if _, err := s.disconnect(ctx, v.id, done.key()); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		if _, err := s.disconnect(ctx, v.id, done.kept); err != nil && !errors.Is(err, connection.ErrNotConnected) {
 			return err
 		}
 	}

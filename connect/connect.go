@@ -34,12 +34,24 @@ type Vault interface {
 	Remove(ctx context.Context, c connection.Connection) error
 	GrantShared(ctx context.Context, c connection.Connection) (bool, error)
 	OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error)
+	Accounts(ctx context.Context, key connection.Key) (connection.Accounts, error)
+	SetDefault(ctx context.Context, key connection.Key) (first connection.Connection, err error)
+	KeepDefault(ctx context.Context, key connection.Key, now connection.Accounts) error
+	ForgetDefault(ctx context.Context, key connection.Key) error
+	EraseUser(ctx context.Context, tenant, user string) (removed int, err error)
 	OfTerm(ctx context.Context, term, after string, limit int) (found []vault.Document, next string, err error)
 }
 
 // Exchanger turns a code into tokens; *oauth.Client is one.
 type Exchanger interface {
 	Exchange(ctx context.Context, o *toolkit.OAuth2, code, verifier, redirectURI string) (oauth.Grant, error)
+}
+
+// Tokens give a connection's token as a call would get it, and a newer one on demand;
+// *tokencache.Source does. Errors are *connection.Unusable or *problem.Problem.
+type Tokens interface {
+	Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error)
+	Refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error)
 }
 
 // Endpoint is a toolkit and the way to it, for the call that names the account.
@@ -57,6 +69,7 @@ type Config struct {
 	Vault     Vault
 	Exchanger Exchanger
 	Revoker   Revoker
+	Tokens    Tokens
 	// Tenants are those that the agents here belong to.
 	Tenants []string
 	Audit   interface{ Record(audit.Record) error }
@@ -73,6 +86,9 @@ type Config struct {
 	Connected func(connection.Connection)
 	// Disconnected is told of a connection that was removed. Nil: nobody.
 	Disconnected func(connection.Key)
+	// Stopped is told of a connection that was switched off, after Connected: what goes
+	// on over it ends. Nil: nobody.
+	Stopped func(connection.Key)
 	// Unsaved reports whether a connection's newest token is held in memory because it
 	// could not be saved. Nil: none is.
 	Unsaved func(connection.Key) bool
@@ -108,7 +124,8 @@ type Config struct {
 // Event is one thing that happened to a flow.
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
-	// disconnected, disconnected_here, disconnected_pending, revocation_pending
+	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen,
+	// switched_off, switched_on, works, works_not, works_unknown, renewed, renewed_not
 	What      string
 	Tenant    string
 	User      string
@@ -144,6 +161,9 @@ func New(cfg Config) *Service {
 	if cfg.Disconnected == nil {
 		cfg.Disconnected = func(connection.Key) {}
 	}
+	if cfg.Stopped == nil {
+		cfg.Stopped = func(connection.Key) {}
+	}
 	if cfg.Language == "" {
 		cfg.Language = Languages()[0]
 	}
@@ -166,6 +186,14 @@ func RedirectURI(public *url.URL, toolkitID string) string {
 
 func (s *Service) linkURL(id string) string { return s.cfg.PublicURL.JoinPath("connect", id).String() }
 
-func (s *Service) statusURL(toolkitID string) string {
-	return s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID).String()
+func (s *Service) statusURL(toolkitID string, ask Ask) string {
+	u, query := s.cfg.PublicURL.JoinPath("v1", "connections", toolkitID), url.Values{}
+	if ask.Account != "" {
+		query.Set("account", ask.Account)
+	}
+	if len(ask.Scopes) > 0 {
+		query.Set("scope", joined(ask.Scopes))
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
 }

@@ -70,7 +70,6 @@ func TestASecondConsentWithoutARefreshTokenKeepsTheFirst(t *testing.T) {
 		want   string
 	}{
 		"the same account":           {func(*connection.Connection) {}, "first"},
-		"another account":            {func(c *connection.Connection) { c.AccountLabel = "bob@acme.example" }, ""},
 		"an account without a name":  {func(c *connection.Connection) { c.AccountLabel = "" }, ""},
 		"another place":              {func(c *connection.Connection) { c.Variables = map[string]string{"realm": "2"} }, ""},
 		"a grant that has ended":     {func(c *connection.Connection) { c.Status = connection.Expired }, ""},

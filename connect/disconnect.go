@@ -56,6 +56,15 @@ const (
 	undone     undoing = "disconnected"         // here and at the provider
 	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
 	undonePart undoing = "disconnected_pending" // the provider could not be told yet
+	// And of what takes nothing away.
+	chosen undoing = "default_chosen"
+	rested undoing = "switched_off"
+	woken  undoing = "switched_on"
+	works  undoing = "works" // the provider takes the token
+	ailing undoing = "works_not"
+	unsure undoing = "works_unknown" // it could not be asked, or does not say
+	fresh  undoing = "renewed"
+	stale  undoing = "renewed_not"
 )
 
 // disconnect takes a connection away: first here, so that no call uses it any more, and
@@ -87,6 +96,7 @@ func (s *Service) disconnect(ctx context.Context, requestID string, key connecti
 		return "", fmt.Errorf("disconnecting: %w", err)
 	}
 	s.cfg.Disconnected(key)
+	s.tidyDefault(ctx, key)
 	if paper == nil {
 		return undoneHere, nil
 	}
@@ -95,6 +105,14 @@ func (s *Service) disconnect(ctx context.Context, requestID string, key connecti
 		return undonePart, nil
 	}
 	return undone, nil
+}
+
+// tidyDefault removes what tells which account is the default, with the last of them.
+// What stays where that fails says of nobody's account that it is.
+func (s *Service) tidyDefault(ctx context.Context, key connection.Key) {
+	if left, err := s.cfg.Vault.Accounts(ctx, key); err == nil && len(left.All) == 0 {
+		_ = s.cfg.Vault.ForgetDefault(ctx, key)
+	}
 }
 
 // noteRevocation writes down what is to be revoked. nil: there is no way, or nothing.

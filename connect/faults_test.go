@@ -244,7 +244,7 @@ func TestARefreshThatComesBetweenIsReadAgain(t *testing.T) {
 	w := newWorld(t)
 	newBrowser(w).connect(w.link(alice), "alice")
 	b := newBrowser(w)
-	callback := b.consent(w.link(alice), "bob")
+	callback := b.consent(w.link(alice), "alice")
 	conflicts := 2
 	w.store.failWith(func(op, key string) error {
 		if op == "put" && strings.HasPrefix(key, "connection/") && conflicts > 0 {
@@ -253,7 +253,10 @@ func TestARefreshThatComesBetweenIsReadAgain(t *testing.T) {
 		}
 		return nil
 	})
-	b.get(callback).want(t, http.StatusOK, "Connected as bob@acme.example")
+	b.get(callback).want(t, http.StatusOK, "Connected as alice@acme.example")
+	if conflicts != 0 {
+		t.Errorf("%d conflicts are left: nothing was read again", conflicts)
+	}
 }
 
 func TestWithoutAuditNothingIsDone(t *testing.T) {

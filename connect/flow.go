@@ -44,7 +44,7 @@ func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, brows
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),
 		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Started: s.cfg.Now(),
 	}
-	address, err = oauth.AuthorizeURL(tk.OAuth, f.RedirectURI, state, f.Verifier)
+	address, err = oauth.AuthorizeURL(tk.OAuth.Asking(l.Scopes), f.RedirectURI, state, f.Verifier)
 	if err != nil {
 		return "", fmt.Errorf("making the authorize URL: %w", err)
 	}

@@ -73,7 +73,7 @@ func TestConnectingAgainRenewsTheSameConnection(t *testing.T) {
 	b.connect(w.link(alice), "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
 	first := w.connection()
 	w.clock.pass(time.Hour)
-	newBrowser(w).connect(w.link(alice), "bob").want(t, http.StatusOK, "Connected as bob@acme.example")
+	newBrowser(w).connect(w.link(alice), "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
 	second := w.connection()
 	if second.ID != first.ID || !second.CreatedAt.Equal(first.CreatedAt) || second.Version <= first.Version {
 		t.Errorf("was %+v, is %+v", first, second)
@@ -81,7 +81,7 @@ func TestConnectingAgainRenewsTheSameConnection(t *testing.T) {
 	if second.AccessToken.Equal(first.AccessToken) {
 		t.Error("the old token is still there")
 	}
-	w.connectedAs(t, "bob@acme.example")
+	w.connectedAs(t, "alice@acme.example")
 }
 
 func TestAConnectionThatEndedIsActiveAgain(t *testing.T) {

@@ -68,7 +68,7 @@ func (s *Service) formPage(v visit, status int, l *part, notice string) {
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	back, to := s.wayBack(l, notice)
 	s.show(v, status, "form.html", s.formActions(l.link), view{
-		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Token: s.formToken(s.greet(v), l.ID),
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID),
 		Minutes: s.minutesLeft(l.link), Notice: notice, Host: tk.BaseURL.Host,
 		Back: back, BackTo: to,
 		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",
@@ -153,6 +153,9 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 		failure, err = otherAccount, errNotExpected
 	}
 	if failure == "" {
+		failure, err = s.fits(ctx, l, account)
+	}
+	if failure == "" {
 		if err = s.keepKey(ctx, v, l, tk, key, account); err == nil {
 			s.report("connected", v, l, "", nil)
 			return ""
@@ -175,19 +178,22 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 	}
 	var conn connection.Connection
 	err := persist(ctx, func() error {
-		before, err := s.before(ctx, l.key())
+		p, err := s.place(ctx, l)
+		if err == nil {
+			err = s.settle(ctx, &p, tk, account, nil)
+		}
 		if err != nil {
 			return err
 		}
-		fresh := granted(before, l.key(), tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
+		fresh := p.granted(tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
 		fresh.AccountLabel = account
-		conn, err = s.cfg.Vault.Save(ctx, fresh)
+		conn, err = s.put(ctx, p, fresh)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("keeping a key: %w", err)
 	}
-	l.Account = account
+	l.Account, l.kept = account, conn.Key
 	s.cfg.Connected(conn)
 	return nil
 }

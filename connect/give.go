@@ -5,13 +5,14 @@ package connect
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -29,17 +30,17 @@ type Link struct {
 // Ask is what a link is for. The same ask gets the same link while that lives.
 type Ask struct {
 	// Toolkits by their ids, in the order in which the user is shown them.
-	Toolkits []string `json:"toolkits"`
+	Toolkits []string
+	// Account is as the agent names it: a connection's id, its label, or any other name
+	// for one that is not connected yet. "" is the user's default. It is of one toolkit,
+	// and so are Scopes.
+	Account string
+	// Scopes are all that the grant is to have; none: those of the configuration.
+	Scopes []string
 	// CallbackURL is where the browser goes at the end, an address of the operator's
 	// application that the agent may name. "": it stays here.
-	CallbackURL string `json:"callback_url,omitempty"`
+	CallbackURL string
 }
-
-// one is for a single toolkit.
-func one(toolkitID string) Ask { return Ask{Toolkits: []string{toolkitID}} }
-
-// plain reports whether the ask is of the kind that the version before knows.
-func (a Ask) plain() bool { return len(a.Toolkits) == 1 && a.CallbackURL == "" }
 
 // maxTogether bounds the toolkits of one link.
 const maxTogether = 20
@@ -57,17 +58,21 @@ const (
 // Link gives the link for this caller and toolkit. While one lives it is given
 // again: an agent that retries must neither flood the store nor show its user two.
 func (s *Service) Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit) (Link, error) {
-	return s.give(ctx, who, one(tk.ID))
+	return s.give(ctx, who, Ask{Toolkits: []string{tk.ID}})
 }
 
-// LinkFor is [Service.Link] for several toolkits. It refuses those that users do not
-// connect to, and those that the agent may not use.
+// LinkFor is [Service.Link] for what is asked. It refuses toolkits that users do not
+// connect to, and those that the agent may not use. The error is a *connection.Ambiguous
+// where the account's name may mean several connections.
 func (s *Service) LinkFor(ctx context.Context, who caller.Caller, ask Ask) (Link, error) {
 	if ask.CallbackURL != "" && !s.cfg.MayCallBack(who, ask.CallbackURL) {
 		return Link{}, problem.New(problem.BadRequest, "callback_urls", "The agent "+who.Agent+" may not have users sent to this address. The operator allows it, letter for letter, with callback_urls in the agent's block.")
 	}
-	if n := len(ask.Toolkits); n == 0 || n > maxTogether {
+	switch n := len(ask.Toolkits); {
+	case n == 0 || n > maxTogether:
 		return Link{}, problem.New(problem.BadRequest, "toolkits", fmt.Sprintf("A link is for 1 to %d toolkits.", maxTogether))
+	case n > 1 && (ask.Account != "" || len(ask.Scopes) > 0):
+		return Link{}, problem.New(problem.BadRequest, "toolkits", "An account and scopes are of one toolkit. Ask for a link for that toolkit alone.")
 	}
 	for i, id := range ask.Toolkits {
 		tk, err := s.askedFor(who, id)
@@ -84,27 +89,34 @@ func (s *Service) LinkFor(ctx context.Context, who caller.Caller, ask Ask) (Link
 }
 
 func (s *Service) give(ctx context.Context, who caller.Caller, ask Ask) (Link, error) {
-	l, err := s.linkFor(ctx, who, ask)
+	what, err := s.purposeOf(ctx, who, ask)
+	var l *link
+	if err == nil {
+		l, err = s.linkFor(ctx, who, what)
+	}
+	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
+		return Link{}, several
+	}
 	if err != nil {
 		return Link{}, vault.Problem(err)
 	}
 	given := Link{URL: s.linkURL(l.ID), ExpiresAt: l.Expires, Pending: slices.ContainsFunc(l.parts, s.underWayNow)}
 	if !l.several() {
-		given.StatusURL = s.statusURL(l.parts[0].Toolkit)
+		given.StatusURL = s.statusURL(l.parts[0].Toolkit, ask)
 	}
 	return given, nil
 }
 
 func (s *Service) underWayNow(p *part) bool { return p.underWay(s.cfg.Now()) }
 
-func (s *Service) linkFor(ctx context.Context, who caller.Caller, ask Ask) (*link, error) {
+func (s *Service) linkFor(ctx context.Context, who caller.Caller, what purpose) (*link, error) {
 	for range linkTries {
-		l, version, err := s.lastMade(ctx, who, ask)
+		l, version, err := s.lastMade(ctx, who, what)
 		if err == nil && l != nil {
 			l, err = s.ensure(ctx, l)
 		}
 		if err == nil && !s.givable(l) {
-			l, err = s.makeLink(ctx, who, ask, version+1)
+			l, err = s.makeLink(ctx, who, what, version+1)
 		}
 		if !errors.Is(err, store.ErrConflict) { // another call has just made it
 			return l, err
@@ -119,10 +131,10 @@ func (s *Service) givable(l *link) bool {
 	return l != nil && l.Ended.IsZero() && !l.done() && !s.cfg.Now().Add(rest).After(l.Expires)
 }
 
-// lastMade gives the link that was last made for a caller and what they ask for, as it
-// was made, with the version of the note that says so. nil: none.
-func (s *Service) lastMade(ctx context.Context, who caller.Caller, ask Ask) (l *link, version uint64, err error) {
-	d, err := s.cfg.Vault.Get(ctx, noteName(who, ask))
+// lastMade gives the link that was last made for a caller and a purpose, as it was
+// made, with the version of the note that says so. nil: none.
+func (s *Service) lastMade(ctx context.Context, who caller.Caller, what purpose) (l *link, version uint64, err error) {
+	d, err := s.cfg.Vault.Get(ctx, noteName(who, what))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, nil
 	}
@@ -135,14 +147,18 @@ func (s *Service) lastMade(ctx context.Context, who caller.Caller, ask Ask) (l *
 
 // makeLink makes a link and notes whom it was made for. The note comes first: of
 // many calls at once, one writes it, and the others leave nothing behind.
-func (s *Service) makeLink(ctx context.Context, who caller.Caller, ask Ask, version uint64) (*link, error) {
+func (s *Service) makeLink(ctx context.Context, who caller.Caller, what purpose, version uint64) (*link, error) {
 	now := s.cfg.Now()
+	kind := plainLink
+	if len(what.Wanted) > 0 {
+		kind = accountLink
+	}
 	l := &link{head: head{
-		ID: "c_" + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User,
-		Created: now, Expires: now.Add(s.cfg.LinkLife), Callback: ask.CallbackURL,
+		ID: kind + random(idBytes), Tenant: who.Tenant, Agent: who.Agent, User: who.User,
+		Created: now, Expires: now.Add(s.cfg.LinkLife), Callback: what.Callback,
 	}}
-	for _, id := range ask.Toolkits {
-		l.parts = append(l.parts, &part{link: l, Toolkit: id})
+	for _, id := range what.Toolkits {
+		l.parts = append(l.parts, &part{link: l, Toolkit: id, Wanted: what.Wanted[id], Scopes: strings.Fields(what.Scopes[id])})
 	}
 	text, err := l.encode()
 	if err != nil {
@@ -150,7 +166,7 @@ func (s *Service) makeLink(ctx context.Context, who caller.Caller, ask Ask, vers
 	}
 	err = s.cfg.Vault.Put(ctx, vault.Document{
 		// For as long as somebody who started in time can be under way.
-		Name: noteName(who, ask), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
+		Name: noteName(who, what), Plain: text, Version: version, Expires: l.Expires.Add(flowLife),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("noting a link: %w", err)
@@ -166,15 +182,4 @@ func (s *Service) ensure(ctx context.Context, made *link) (*link, error) {
 		return l, err
 	}
 	return made, s.links.save(ctx, made)
-}
-
-// noteName is one and the same for what is asked in another order.
-func noteName(who caller.Caller, ask Ask) string {
-	what := ask.Toolkits[0]
-	if !ask.plain() {
-		ask.Toolkits = slices.Sorted(slices.Values(ask.Toolkits))
-		text, _ := json.Marshal(ask)    // strings, which always can be
-		what = "=" + hash(string(text)) // and no toolkit is called that
-	}
-	return vault.Name("link-for", who.Tenant, who.Agent, who.User, what)
 }

@@ -5,10 +5,10 @@ package connect
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +17,6 @@ import (
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // The words for what can go wrong; pages.go has the sentences.
@@ -27,7 +26,8 @@ const (
 	unavailable   = "unavailable"   // the provider has a problem
 	failed        = "failed"        // the provider does not accept the code, or who knows
 	ours          = "not_kept"      // the store or the audit log did not take it
-	otherAccount  = "other_account" // the operator expects another one
+	otherAccount  = "other_account" // the operator, or the agent, expects another one
+	notThisOne    = "not_this_one"  // another one is connected here
 	nowhere       = "no_address"    // the provider does not say where the account is, or names a stranger
 	several       = "several"       // the provider names more than one, and nobody can choose
 	altered       = "altered"       // the callback does not say it in any way that could be
@@ -69,23 +69,73 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if err != nil {
 		return exchangeFailure(err), err
 	}
-	if failure, err := s.place(ctx, t, &grant, claims); failure != "" {
+	if failure, err := s.locate(ctx, t, &grant, claims); failure != "" {
 		return failure, errors.Join(err, s.giveBack(ctx, t, grant))
 	}
 	if t.own.Identity != nil && t.own.Identity.IDToken {
 		s.labelOf(ctx, t, grant) // which costs no call, and is not to be had later
 	}
-	if err := s.expected(ctx, t, grant); err != nil {
-		return otherAccount, err
+	if failure, err := s.welcome(ctx, t, grant); failure != "" {
+		return failure, err
 	}
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
 		return ours, err
 	}
-	if err := s.keep(ctx, t, grant); err != nil {
+	return s.keep(ctx, t, grant)
+}
+
+// welcome looks whether the grant is of an account that belongs where it would be kept,
+// before anything is kept and while it is worth a question to the provider.
+func (s *Service) welcome(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
+	if err := s.expected(ctx, t, g); err != nil {
+		return otherAccount, err
+	}
+	var p place
+	if err = persist(ctx, func() error { p, err = s.place(ctx, t.link); return err }); err != nil {
 		return ours, err
 	}
-	return "", nil
+	if failure, err = s.takes(ctx, t, p, g); failure == "" {
+		return "", nil
+	}
+	return failure, errors.Join(err, s.giveBack(ctx, t, g))
+}
+
+// takes reports whether a grant may be kept in a place, and asks whose account it is where
+// that matters.
+func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (failure string, err error) {
+	if p.elsewhere(t.toolkit, g.Variables) {
+		return notThisOne, errAnotherHere
+	}
+	if !p.needsLabel() {
+		return "", nil
+	}
+	return p.takes(s.labelOf(ctx, t, g))
+}
+
+// giveBack ends a grant that is not kept. At most providers that ends all that this client
+// has of the account (RFC 7009 §2.1): where another connection lives on it, it stays. Where
+// nobody can tell whose account it is, each of the user's by the same client may, and a
+// callback that somebody has altered must not cost the one that works.
+func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
+	conns, err := s.cfg.Vault.OfUser(ctx, t.link.Tenant, t.link.User)
+	if err != nil {
+		return err
+	}
+	issuer, client := t.toolkit.Grantee()
+	mayLive := func(c connection.Connection) bool {
+		return c.Granted.Issuer == issuer && c.Granted.ClientID == client &&
+			(t.label == "" || c.AccountLabel == "" || strings.EqualFold(c.AccountLabel, t.label))
+	}
+	if slices.ContainsFunc(conns, mayLive) {
+		return nil
+	}
+	stray := connection.Connection{Key: t.link.first(), AccountLabel: t.label, Granted: connection.Grantee{Issuer: issuer, ClientID: client}}
+	stray.Key.Account = "none" // it has no record, and so each that is found is another one's
+	if shared, err := s.cfg.Vault.GrantShared(ctx, stray); shared || err != nil {
+		return err
+	}
+	return s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken)
 }
 
 var errNotExpected = errors.New("the account is not one that expect_account names")
@@ -100,7 +150,7 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if t.toolkit.Expects(s.labelOf(ctx, t, g), t.link.User) {
 		return nil
 	}
-	return errors.Join(errNotExpected, s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken))
+	return errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 }
 
 // failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:
@@ -128,30 +178,41 @@ func exchangeFailure(err error) string {
 }
 
 // keep saves the grant as the user's connection. An earlier one keeps its id.
-func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) error {
+func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
 	var conn connection.Connection
-	err := persist(ctx, func() error {
-		before, err := s.before(ctx, t.link.key())
+	err = persist(ctx, func() error {
+		p, err := s.place(ctx, t.link)
 		if err != nil {
 			return err
 		}
-		fresh := granted(before, t.link.key(), t.toolkit, g, s.cfg.Now())
-		if mayKeepOld(before, fresh) && s.labelOf(ctx, t, g) == before.AccountLabel {
-			fresh.RefreshToken = before.RefreshToken
+		if failure, _ = s.takes(ctx, t, p, g); failure != "" { // since welcome has looked, another account may have come
+			return nil
 		}
-		fresh.AccountLabel = t.label
-		conn, err = s.cfg.Vault.Save(ctx, fresh) // ErrConflict: a refresh of the old grant came between
+		if p.needsLabel() {
+			if err := s.settle(ctx, &p, t.toolkit, t.label, g.Variables); err != nil {
+				return err
+			}
+		}
+		fresh := p.granted(t.toolkit, g, s.cfg.Now())
+		if mayKeepOld(p.before, fresh) && s.labelOf(ctx, t, g) == p.before.AccountLabel {
+			fresh.RefreshToken = p.before.RefreshToken
+		}
+		fresh.AccountLabel = t.label // "": name does that, behind the saving
+		conn, err = s.put(ctx, p, fresh)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("keeping a grant: %w", err)
+		return ours, fmt.Errorf("keeping a grant: %w", err)
 	}
-	t.scopes, t.link.Account = conn.Scopes, t.label
+	if failure != "" {
+		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
+	}
+	t.scopes, t.link.Account, t.link.kept = conn.Scopes, t.label, conn.Key
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)
 	}
-	return nil
+	return "", nil
 }
 
 // before is what a new grant takes the place of: nothing, a connection, or a record in
@@ -194,25 +255,6 @@ func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection)
 func mayKeepOld(before, fresh connection.Connection) bool {
 	return fresh.RefreshToken.IsZero() && !before.RefreshToken.IsZero() && before.Status == connection.Active && before.AccountLabel != "" &&
 		before.Granted.Issuer == fresh.Granted.Issuer && before.Granted.ClientID == fresh.Granted.ClientID && maps.Equal(before.Variables, fresh.Variables)
-}
-
-// granted is before with a new grant.
-func granted(before connection.Connection, key connection.Key, tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
-	issuer, client := tk.Grantee()
-	conn := connection.Connection{
-		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active,
-		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
-		Scopes: g.Scopes, CreatedAt: before.CreatedAt, UpdatedAt: now,
-		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
-		Variables: g.Variables,
-	}
-	if conn.ID == "" {
-		conn.ID, conn.CreatedAt = "conn_"+rand.Text(), now
-	}
-	if conn.Scopes == nil && tk.OAuth != nil {
-		conn.Scopes = tk.OAuth.Scopes // as asked for (RFC 6749 §5.1)
-	}
-	return conn
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -48,6 +49,13 @@ type part struct {
 	*link `json:"-"` // that it is a part of
 
 	Toolkit string `json:"toolkit"`
+	// Wanted is which account is to be connected, as the agent named it; "" is the
+	// user's only or first one. Which connection that is, if any, is found out when it
+	// is saved: meanwhile it may have come or gone.
+	Wanted string `json:"wanted,omitempty"`
+	// Scopes are to be asked for, where they are not the configuration's: what was
+	// granted, and what a call needed beside it.
+	Scopes []string `json:"scopes,omitempty"`
 	// Started is when somebody last pressed the button; zero: nobody yet.
 	Started time.Time `json:"started,omitzero"`
 	// Busy is until when a callback is at work on it. It ends by itself, in case
@@ -60,6 +68,8 @@ type part struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+
+	kept connection.Key // of the connection that was saved by it, in this very request
 }
 
 // linkRecord is a link as it is stored. One for a single toolkit has the form that the
@@ -121,15 +131,15 @@ func (l *link) whole() *part {
 	return l.parts[0]
 }
 
-// left asks for what is still to do.
-func (l *link) left() (a Ask) {
-	a.CallbackURL = l.Callback
+// left is what is still to do.
+func (l *link) left() purpose {
+	what := purpose{Callback: l.Callback}
 	for _, p := range l.parts {
 		if p.Used.IsZero() {
-			a.Toolkits = append(a.Toolkits, p.Toolkit)
+			what.add(p.Toolkit, p.Wanted, p.Scopes)
 		}
 	}
-	return a
+	return what
 }
 
 // done reports whether the link did all of its work.
@@ -188,11 +198,42 @@ func (s *Service) take(ctx context.Context, p *part, browserHash string, change 
 	})
 }
 
-func (p *part) key() connection.Key {
+// first is the key of the user's first connection to the toolkit.
+func (p *part) first() connection.Key {
 	return connection.Key{Tenant: p.Tenant, User: p.User, Toolkit: p.Toolkit}
 }
 
-func linkName(id string) string { return vault.Name("link", hash(id)) }
+// Links for a certain account stand where gateways of the version before there
+// were several do not find them: to those, every link is for the first one, whose grant
+// they would overwrite.
+const (
+	plainLink   = "c_"
+	accountLink = "ca_"
+
+	plainRecords   = "link/"
+	accountRecords = "account-link/"
+)
+
+// LinkPrefixes begin the names of the records of links, and of nothing else, in the order
+// in which a store has them.
+func LinkPrefixes() []string { return []string{accountRecords, plainRecords} }
+
+// linkRef gives what follows the prefix in the name of a link's record.
+func linkRef(name string) (ref string, ok bool) {
+	for _, prefix := range LinkPrefixes() {
+		if ref, ok = strings.CutPrefix(name, prefix); ok {
+			return ref, true
+		}
+	}
+	return "", false
+}
+
+func linkName(id string) string {
+	if strings.HasPrefix(id, accountLink) {
+		return accountRecords + hash(id)
+	}
+	return plainRecords + hash(id)
+}
 
 // terms are what a link is found by. Most links are for one toolkit, and found by the
 // note of whom they were made for; the others alone have a second term, so that an agent

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -25,9 +24,6 @@ type Links struct {
 	Audit interface{ Record(audit.Record) error }
 	Now   func() time.Time
 }
-
-// LinkPrefix begins the names of the records of links, and of nothing else.
-const LinkPrefix = "link/"
 
 // LinkInfo is a link as an operator sees it. With its address others could open it, so
 // it is called by the hash of that.
@@ -55,7 +51,8 @@ func (k *Links) About(ctx context.Context, name string) (LinkInfo, error) {
 
 func (k *Links) info(name string, l *link) LinkInfo {
 	now := k.Now()
-	i := LinkInfo{Ref: strings.TrimPrefix(name, LinkPrefix), Tenant: l.Tenant, Agent: l.Agent, User: l.User, Expires: l.Expires, State: "waiting"}
+	ref, _ := linkRef(name)
+	i := LinkInfo{Ref: ref, Tenant: l.Tenant, Agent: l.Agent, User: l.User, Expires: l.Expires, State: "waiting"}
 	for _, p := range l.parts {
 		i.Toolkits = append(i.Toolkits, p.Toolkit)
 		if p.underWay(now) {
@@ -90,7 +87,7 @@ func (k *Links) RevokeOf(ctx context.Context, tenant, user string) (ended int, e
 		for _, d := range found {
 			// The index is in the hands of who can write to the store.
 			l, err := decodeLink(d.Plain)
-			if err != nil || !strings.HasPrefix(d.Name, LinkPrefix) || l.Tenant != tenant || l.User != user {
+			if _, isLink := linkRef(d.Name); err != nil || !isLink || l.Tenant != tenant || l.User != user {
 				continue
 			}
 			did, err := k.end(ctx, d.Name, "", "operator")

@@ -5,12 +5,16 @@ package connect
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connection"
 )
 
@@ -19,9 +23,16 @@ const minePath = "connections"
 
 // row is one connection on that page.
 type row struct {
-	ID, Toolkit, Account, State string
-	Since                       time.Time
-	Scopes                      []string
+	ID, Toolkit, Label, Account, State string
+	Since, Used                        time.Time
+	Scopes                             []string
+	// Several: there are other accounts of the toolkit, and Default is the one that
+	// assistants use when they name none.
+	Several, Default bool
+	// MayRest and Rests: there is a button to switch it off, or on.
+	MayRest, Rests bool
+	// MayTest and MayRefresh: it can be tried out, or have its token renewed.
+	MayTest, MayRefresh bool
 }
 
 // serveMine shows what the person at the browser has connected, for whichever agents.
@@ -100,17 +111,107 @@ func (s *Service) serveUndo(v visit) {
 		v.redirect(s.mineURL("")) // a second click, or another tab: it is gone
 		return
 	}
-	outcome, err := s.disconnect(v.r.Context(), v.id, conns[i].Key)
+	deed := v.r.PostFormValue("do")
+	var outcome undoing
+	switch deed {
+	case doDefault:
+		outcome, err = s.makeDefault(v, conns[i])
+	case doSwitchOff:
+		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOff)
+	case doSwitchOn:
+		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOn)
+	case doTest:
+		outcome = s.tryOut(v, conns[i])
+	case doRefresh:
+		outcome = s.refreshNow(v, conns[i])
+	case doDisconnect, "": // a page that was opened before there were other buttons
+		outcome, err = s.disconnect(v.r.Context(), v.id, conns[i].Key)
+	default:
+		err = connection.ErrNotConnected // nothing of ours
+	}
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
 		v.redirect(s.mineURL(""))
 	case err != nil:
-		s.trouble(v, nil, "disconnect", err)
+		s.trouble(v, nil, deed, err)
 	default:
 		s.cfg.Report(Event{What: string(outcome), Tenant: conns[i].Tenant, User: user, Toolkit: conns[i].Toolkit, RequestID: v.id})
 		v.redirect(s.mineURL(outcome))
 	}
 }
+
+// What the buttons on that page do.
+const (
+	doDisconnect = "disconnect"
+	doDefault    = "default"
+	doSwitchOff  = "off"
+	doSwitchOn   = "on"
+	doTest       = "test"
+	doRefresh    = "refresh"
+)
+
+// turn puts a connection to rest, or to use again. Its tokens stay where they are.
+func (s *Service) turn(v visit, key connection.Key, which connection.Happening) (undoing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
+	defer cancel()
+	event, why, outcome := audit.SwitchedOff, connection.SwitchedOff, rested
+	if which == connection.SwitchOn {
+		event, why, outcome = audit.SwitchedOn, "", woken
+	}
+	var conn connection.Connection
+	var moot error
+	audited := false
+	err := persist(ctx, func() (err error) {
+		if conn, err = s.cfg.Vault.Load(ctx, key); err != nil {
+			return err
+		}
+		if conn, moot = conn.After(which, why, s.cfg.Now()); moot != nil {
+			return nil // a second click, or it has ended meanwhile: the page shows how it stands
+		}
+		if !audited {
+			r := audit.Record{Time: s.cfg.Now(), Event: event, RequestID: v.id, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+			if err = s.cfg.Audit.Record(r); err != nil {
+				return err
+			}
+			audited = true
+		}
+		conn, err = s.cfg.Vault.Save(ctx, conn) // ErrConflict: a refresh came between, and its token is to stay
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("switching a connection: %w", err)
+	}
+	if moot != nil {
+		return "", connection.ErrNotConnected
+	}
+	s.cfg.Connected(conn)
+	if which == connection.SwitchOff {
+		s.cfg.Stopped(key)
+	}
+	return outcome, nil
+}
+
+// makeDefault has calls that name no account go to a connection.
+func (s *Service) makeDefault(v visit, conn connection.Connection) (undoing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
+	defer cancel()
+	r := audit.Record{Time: s.cfg.Now(), Event: audit.DefaultChosen, RequestID: v.id, Tenant: conn.Tenant, User: conn.User, Toolkit: conn.Toolkit, Connection: conn.ID}
+	if err := s.cfg.Audit.Record(r); err != nil {
+		return "", err
+	}
+	first, err := s.cfg.Vault.SetDefault(ctx, conn.Key)
+	if err != nil {
+		return "", err
+	}
+	if first.Version == 0 {
+		first = conn // as good for telling the cache that something has changed
+	}
+	s.cfg.Connected(first)
+	return chosen, nil
+}
+
+// PageURL is where people see and change what they have connected, below that public URL.
+func PageURL(public *url.URL) string { return public.JoinPath(minePath).String() }
 
 // mineURL is the page with a word about what was just done. The word is one of ours, and
 // the page has a sentence for each.
@@ -124,10 +225,23 @@ func (s *Service) mineURL(outcome undoing) string {
 
 func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
 	data := view{Title: s.say(v, "What you have connected"), User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
+	defaults, err := s.defaultsOf(v.r.Context(), conns)
+	if err != nil {
+		s.trouble(v, nil, "mine", err)
+		return
+	}
 	for _, c := range conns {
-		r := row{ID: c.ID, Toolkit: c.Toolkit, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Scopes: c.Scopes}
+		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
+		_, r.MayRest = c.Status.After(connection.SwitchOff)
+		_, r.Rests = c.Status.After(connection.SwitchOn)
+		if of, several := defaults[toolkitOf(c.Key)]; several {
+			r.Several, r.Default = true, !of.Nobody && of.Default == c.Key.Account
+		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
+			check, _ := e.Toolkit.Check()
 			r.Toolkit = e.Toolkit.Name
+			r.MayTest = check != "" && c.Status == connection.Active
+			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}
 		data.Rows = append(data.Rows, r)
 	}
@@ -136,6 +250,29 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	})
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, http.StatusOK, "mine.html", "'self'", data)
+}
+
+// toolkitOf is the same for all connections of a user to a toolkit.
+func toolkitOf(key connection.Key) connection.Key {
+	key.Account = ""
+	return key
+}
+
+// defaultsOf gives the accounts of each toolkit of which the user has several.
+func (s *Service) defaultsOf(ctx context.Context, conns []connection.Connection) (map[connection.Key]connection.Accounts, error) {
+	count, defaults := map[connection.Key]int{}, map[connection.Key]connection.Accounts{}
+	for _, c := range conns {
+		key := toolkitOf(c.Key)
+		if count[key]++; count[key] != 2 {
+			continue
+		}
+		of, err := s.cfg.Vault.Accounts(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		defaults[key] = of
+	}
+	return defaults, nil
 }
 
 // states are the statuses in people's words.
@@ -151,6 +288,14 @@ var states = map[connection.Status]string{
 var mineNotices = map[undoing]string{
 	undone:     "Disconnected. The access was taken back at the other service too.",
 	undoneHere: "Disconnected. Nothing here uses your account any more. To end the access at the other service as well, remove it from the connected apps there.",
+	works:      "It works: the other service takes the access that is kept here.",
+	ailing:     "The other service does not take the access that is kept here. Connect again from your chat.",
+	unsure:     "The other service could not be asked just now. Try again in a few minutes.",
+	fresh:      "The access was renewed.",
+	stale:      "The access could not be renewed just now. What is there goes on being used.",
+	rested:     "Switched off. Nothing here uses this account until you switch it on again.",
+	woken:      "Switched on. Assistants can use this account again.",
+	chosen:     "Assistants use this account from now on when they name none.",
 	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
 }
 

@@ -116,6 +116,7 @@ var notices = map[string]string{
 	several:       "You gave access to several places at the other service, and we cannot choose between them, so nothing was connected. Take the access to the others back in your settings there, or sign in with an account that has one, and try again.",
 	altered:       "The address that brought you back here is not complete, or was changed on the way, so nothing was connected. You can try again.",
 	unproven:      "The other service does not confirm that you may use the account that the address named which brought you back here, so nothing was connected. You can try again, and choose an account there that is yours.",
+	notThisOne:    "That is another account than the one that is connected here, so nothing was changed. Go on with the same account as before. To use both, ask your assistant for the other one by its name.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
 	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
 	unchecked:     "The other service does not say whether this is right, so nothing was saved. Only whoever runs this service can mend that.",
@@ -135,8 +136,8 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	back, to := s.wayBack(l, notice)
 	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
-		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Scopes,
-		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
+		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Asking(l.Scopes).Scopes,
+		Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
 		Notice: notice, Host: authorize.Host, Back: back, BackTo: to,
 	})
 }

@@ -71,6 +71,19 @@ func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page 
 	all["done, verified"] = b.connect(link, "alice")
 	all["mine"] = b.get(mine)
 	all["mine, empty"] = b.press(all["mine"])
+	b.connect(w.link(alice), "alice")
+	all["another account"] = newBrowserAs(w, alice.User).connect(w.link(alice), "bob")
+	all["an account by its name"] = b.get(w.linkTo("bob@acme.example"))
+	newBrowserAs(w, alice.User).connect(w.linkTo("home"), "bob")
+	all["mine, two accounts"] = b.get(mine)
+	w.reload(func(cfg *connect.Config) { cfg.Tokens = &tokens{w: w} })
+	for _, deed := range []string{"default", "test", "refresh", "off", "on"} {
+		all["mine, "+deed] = b.undo(t, w.named("home").ID, deed)
+	}
+	w.away = true
+	for _, deed := range []string{"test", "refresh"} {
+		all["mine, not "+deed] = b.undo(t, w.named("home").ID, deed)
+	}
 	w = newWorld(t, aProject("acme"), behindASite)
 	all["mine, the project"], all["not for you"] = newBrowserAs(w, alice.User).get(projectLink), newBrowserAs(w, "mallory").get(projectLink)
 	w = newWorld(t, atTheApplication, aProject("acme"))

@@ -4,172 +4,194 @@
 package connect
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
-	"fmt"
-	"maps"
-	"net/url"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/oauth"
-	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
-// Some providers have another address for each account. Where it is, the token endpoint
-// says, a call of its own, or the callback. The first two are the provider's word. The last
-// has come through a browser, in which anybody can write another company's number into it:
-// it counts only where the provider lets the new token call at that very address.
-
-var errClaim = errors.New("a parameter of the callback is missing, is there twice, or cannot be what it should be")
-
-// claimed is what a callback says of the toolkit's variables.
-func claimed(tk *toolkit.Toolkit, query url.Values) (map[string]string, error) {
-	values := map[string]string{}
-	for name, v := range tk.Claimed() {
-		said := query[v.Field]
-		if len(said) != 1 {
-			return nil, fmt.Errorf("%w: %s", errClaim, v.Field)
-		}
-		value, ok := v.Accept(said[0])
-		if !ok {
-			return nil, fmt.Errorf("%w: %s", errClaim, v.Field)
-		}
-		values[name] = value
-	}
-	return values, nil
+// place is where a grant goes: into a connection that is there, or beside it.
+type place struct {
+	key    connection.Key
+	before connection.Connection // version 0: nothing is there
+	beside connection.Accounts   // all that the user has of the toolkit
+	moved  bool                  // before is of another provider, and its accounts are others
+	scopes []string              // that were asked for, if not the configuration's
+	name   string                // what the agent calls the account, if it is to come
+	id     string                // of a connection that is to come; "": any
 }
 
-// place finds the addresses of a grant. What the grant has of variables is then all that
-// the connection keeps. failure is the word for what went wrong, or "".
-func (s *Service) place(ctx context.Context, t *trip, g *oauth.Grant, claims map[string]string) (failure string, err error) {
-	lookups := t.toolkit.LookedUp()
-	if len(claims)+len(lookups) > 0 {
-		all := maps.Clone(claims)
-		maps.Copy(all, g.Variables)
-		g.Variables = all
+// place finds it. The first connection of all goes where gateways of the version before
+// look for the only one, whatever it is called.
+func (s *Service) place(ctx context.Context, l *part) (place, error) {
+	p := place{key: l.first(), scopes: l.Scopes}
+	var err error
+	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
+		return p, err
 	}
-	for name, v := range lookups {
-		if g.Variables[name], failure, err = s.lookUp(ctx, t.toolkit, v, g.AccessToken); failure != "" {
-			return failure, err
-		}
-	}
-	if t.own, err = t.toolkit.For(g.Variables); err != nil {
-		return nowhere, err
-	}
-	if len(claims) == 0 {
-		return "", nil
-	}
-	return s.prove(ctx, t, g.AccessToken)
-}
-
-// lookUp asks for a variable's value. What the variable may not be is passed over; of
-// what is left, nobody can choose.
-func (s *Service) lookUp(ctx context.Context, tk *toolkit.Toolkit, v toolkit.Variable, token secret.String) (value, failure string, err error) {
-	short, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
-	a, err := s.askAt(short, tk, v.Lookup, token)
-	switch {
-	case err != nil:
-		return "", away, bare(err)
-	case a.fails():
-		return "", away, fmt.Errorf("the lookup is answered with %d", a.status)
-	case a.status < 200, a.status > 299, a.refuses(tk.Auth.Refused):
-		return "", nowhere, fmt.Errorf("the lookup is answered with %d", a.status)
-	}
-	for _, said := range eachField(a.text, v.Field) {
-		switch found, ok := v.Accept(said); {
-		case !ok || found == value:
-		case value != "":
-			return "", several, errors.New("the lookup names more than one")
+	if l.Wanted != "" {
+		account, err := p.beside.Pick(l.Wanted)
+		switch _, none := errors.AsType[*connection.Unusable](err); {
+		case none:
+			p.comes(l.Wanted)
+		case err != nil:
+			return p, err
 		default:
-			value = found
+			p.key.Account = account
 		}
 	}
-	return value, "", nil // maybe none
+	p.before, err = s.before(ctx, p.key)
+	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.Grantee()
+	p.moved = p.before.Granted.Issuer != issuer
+	return p, err
 }
 
-// eachField gives a field of a JSON object, or of each in a list.
-func eachField(text []byte, path string) (said []string) {
-	elements := []json.RawMessage{text}
-	if list := []json.RawMessage(nil); json.Unmarshal(text, &list) == nil {
-		elements = list
+// comes is for an account that is not there. Who asks by the id of a connection that was
+// taken away gets that id again: the same call works then.
+func (p *place) comes(wanted string) {
+	if connection.LooksLikeID(wanted) {
+		p.id = wanted
+	} else {
+		p.name, p.id = wanted, "conn_"+rand.Text()
 	}
-	for _, element := range elements {
-		said = append(said, textAt(element, path))
+	if len(p.beside.All) > 0 {
+		p.key.Account = p.id
 	}
-	return said
 }
 
-// textAt is a text or a number in a JSON object, as it is written; "" where there is none.
-func textAt(text []byte, path string) string {
-	var value any
-	from := json.NewDecoder(bytes.NewReader(text))
-	from.UseNumber()
-	if from.Decode(&value) != nil {
-		return ""
+// needsLabel reports whether it matters whose account it is. For a user's first one it
+// does not, and the provider is asked when the grant is safe.
+func (p place) needsLabel() bool {
+	if p.before.Version != 0 {
+		return p.before.AccountLabel != "" && !p.moved
 	}
-	for name := range strings.SplitSeq(path, ".") {
-		object, _ := value.(map[string]any)
-		value = object[name]
-	}
-	switch found := value.(type) {
-	case string:
-		return found
-	case json.Number:
-		return found.String()
-	}
-	return ""
+	return p.name != "" || len(p.beside.All) > 0
 }
 
-// prove makes the identity call, in whose address the claims stand. Only an answer that
-// names the account is a yes: some APIs say no with 200.
-func (s *Service) prove(ctx context.Context, t *trip, token secret.String) (failure string, err error) {
-	short, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
-	a, err := s.ask(short, t.own, t.own.Identity.Path, "", token)
-	if err != nil {
-		return away, bare(err)
+// takes reports whether an account may be kept here, by the provider's name for it. Where
+// that and what the agent asked for cannot be compared, such as an address and a word of
+// the user's, the user knows best what they have signed in with.
+//
+// What is connected is not replaced by another account: agents would go on with that one
+// under the name of the first, and nobody would see it. A label that cannot be compared,
+// such as one that an import brought along, stands in nobody's way.
+func (p place) takes(label string) (failure string, err error) {
+	if same, known := connection.SameAccount(p.before.AccountLabel, label); known && !same && !p.moved {
+		return notThisOne, errAnotherHere
 	}
-	name := label(a.text, t.own.Identity.Field)
-	switch {
-	case a.fails():
-		return away, fmt.Errorf("the provider answers %d", a.status)
-	case a.status < 200, a.status > 299, a.refuses(t.own.Auth.Refused), name == "":
-		return unproven, fmt.Errorf("the identity call does not prove what the callback says: the provider answers %d", a.status)
+	if same, known := connection.SameAccount(p.name, label); known && !same {
+		return otherAccount, errNotExpected
 	}
-	t.label, t.asked = name, true
 	return "", nil
 }
 
-// labelOf asks for the account's name, once.
-func (s *Service) labelOf(ctx context.Context, t *trip, g oauth.Grant) string {
-	switch {
-	case t.asked:
-	case t.own.Identity != nil && t.own.Identity.IDToken:
-		t.label = s.nameIn(t.toolkit, g.IDToken)
-	default:
-		t.label = s.account(ctx, t.own, g.AccessToken)
-	}
-	t.asked = true
-	return t.label
+var errAnotherHere = errors.New("another account is connected there")
+
+// elsewhere reports whether the user has chosen another place at the provider than the one
+// that is connected: another company or site is another account, also where one person's
+// address is the name of both. What the token endpoint says may move, as in a renewal.
+func (p place) elsewhere(tk *toolkit.Toolkit, chosen map[string]string) bool {
+	return p.before.Version != 0 && !p.moved && tk.Allows(p.before.Variables) == nil && !sameChoice(tk, p.before.Variables, chosen)
 }
 
-// giveBack revokes a grant that is not kept. Not so where the user has a connection by
-// the same client: at most providers the same grant stands behind both (RFC 7009 §2.1),
-// and a callback that somebody has altered must not cost the one that works.
-func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
-	conns, err := s.cfg.Vault.OfUser(ctx, t.link.Tenant, t.link.User)
-	if err != nil {
-		return err
+// sameChoice compares the variables that users choose, where both have them.
+func sameChoice(tk *toolkit.Toolkit, a, b map[string]string) bool {
+	for name, v := range tk.Variables {
+		if one, other := a[name], b[name]; v.From != toolkit.FromReply && one != "" && other != "" && one != other {
+			return false
+		}
 	}
-	issuer, client := t.toolkit.Grantee()
-	if slices.ContainsFunc(conns, func(c connection.Connection) bool { return c.Granted.Issuer == issuer && c.Granted.ClientID == client }) {
+	return true
+}
+
+// settle goes to the connection that has the account already, if one has: two grants of
+// one account end each other at some providers. One with a name of its own stays apart.
+func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, label string, chosen map[string]string) error {
+	if p.before.Version != 0 || label == "" {
 		return nil
 	}
-	return s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken)
+	for _, c := range p.beside.All {
+		if !strings.EqualFold(c.AccountLabel, label) || c.Label != "" && p.name != "" {
+			continue
+		}
+		key := p.key
+		key.Account = c.Account
+		before, err := s.before(ctx, key)
+		if err != nil {
+			return err
+		}
+		if sameChoice(tk, before.Variables, chosen) {
+			p.key, p.before, p.id = key, before, ""
+			return nil
+		}
+	}
+	return nil
+}
+
+// fits is welcome for a key of the user's own.
+func (s *Service) fits(ctx context.Context, l *part, account string) (failure string, err error) {
+	p, err := s.place(ctx, l)
+	if err != nil {
+		return ours, err
+	}
+	return p.takes(account)
+}
+
+// granted is what was in the place with a new grant.
+func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
+	issuer, client := tk.Grantee()
+	conn := connection.Connection{
+		Key: p.key, ID: p.before.ID, Version: p.before.Version, Status: p.before.Status,
+		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
+		Scopes: g.Scopes, CreatedAt: p.before.CreatedAt,
+		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
+		Variables: g.Variables,
+		Label:     p.before.Label, NotDefault: p.before.NotDefault, LastUsed: p.before.LastUsed,
+	}
+	if conn.ID == "" {
+		conn.ID, conn.CreatedAt = p.newID(), now
+	}
+	if conn.Label == "" {
+		conn.Label = p.name
+	}
+	if conn.Scopes == nil && tk.OAuth != nil {
+		conn.Scopes = tk.OAuth.Asking(p.scopes).Scopes // as asked for (RFC 6749 §5.1)
+	}
+	if next, err := conn.After(connection.Granted, "", now); err == nil {
+		return next
+	}
+	// A status that only a later version knows: a new grant counts all the same.
+	conn.Status, conn.UpdatedAt = connection.Active, now
+	return conn
+}
+
+func (p place) newID() string {
+	switch {
+	case p.key.Account != "":
+		return p.key.Account
+	case p.id != "":
+		return p.id
+	}
+	return "conn_" + rand.Text()
+}
+
+// put saves a connection in its place. One that takes the first one's beside others must
+// not become the default by that: whose account calls go to is the user's to choose.
+func (s *Service) put(ctx context.Context, p place, conn connection.Connection) (connection.Connection, error) {
+	if strings.EqualFold(conn.Label, conn.AccountLabel) {
+		conn.Label = ""
+	}
+	if p.before.Version == 0 && p.key.Account == "" && len(p.beside.All) > 0 {
+		if err := s.cfg.Vault.KeepDefault(ctx, p.key, p.beside); err != nil {
+			return connection.Connection{}, err
+		}
+		conn.NotDefault = true
+	}
+	// ErrConflict: a refresh of the old grant came between, or another browser.
+	return s.cfg.Vault.Save(ctx, conn)
 }

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -29,6 +30,7 @@ const projectPath = "connect"
 type standsAt struct {
 	tasks   []task
 	lacking []string // toolkits
+	done    int
 }
 
 // serveProject shows what the person at the browser still lacks. It changes nothing.
@@ -84,7 +86,11 @@ func (s *Service) serveProjectStart(v visit) {
 		return
 	}
 	who := caller.Caller{Tenant: s.cfg.Project.Tenant, Agent: s.cfg.Project.Agent, User: user}
-	l, err := s.linkFor(v.r.Context(), who, Ask{Toolkits: stands.lacking[:min(len(stands.lacking), maxTogether)]})
+	var l *link
+	what, err := s.purposeOf(v.r.Context(), who, Ask{Toolkits: stands.lacking[:min(len(stands.lacking), maxTogether)]})
+	if err == nil {
+		l, err = s.linkFor(v.r.Context(), who, what)
+	}
 	if err != nil {
 		s.trouble(v, nil, "project", err)
 		return
@@ -98,24 +104,32 @@ func (s *Service) progress(v visit, user string) (all standsAt, err error) {
 	if err != nil {
 		return all, err
 	}
+	defaults, err := s.defaultsOf(v.r.Context(), conns)
+	if err != nil {
+		return all, err
+	}
 	for _, id := range s.cfg.Project.Toolkits {
 		if !s.offered(&part{Toolkit: id}) {
 			continue
 		}
 		tk := s.cfg.Toolkits[id].Toolkit
 		t := task{Name: tk.Name, State: taskOpen}
+		resting := false
 		for _, c := range conns {
-			if c.Toolkit != id {
-				continue
+			if of, several := defaults[toolkitOf(c.Key)]; c.Toolkit != id || several && !of.Nobody && of.Default != c.Key.Account {
+				continue // calls that name no account do not go to it
 			}
 			status, _ := s.standing(c, tk)
-			if t.Account = c.AccountLabel; status == connection.Active {
+			if t.Account = cmp.Or(c.AccountLabel, c.Label); status == connection.Active {
 				t.State = taskDone
 				break
 			}
-			t.Notice = states[status]
+			t.Notice, resting = states[status], resting || status == connection.Inactive
 		}
-		if t.State != taskDone {
+		switch {
+		case t.State == taskDone:
+			all.done++
+		case !resting: // what somebody has switched off they do not lack
 			all.lacking = append(all.lacking, id)
 		}
 		all.tasks = append(all.tasks, t)
@@ -130,7 +144,7 @@ func (s *Service) projectPage(v visit, status int, user, notice string) {
 		return
 	}
 	data := view{Title: s.say(v, "Connect your accounts"), Agent: s.cfg.Project.Agent, User: user, Tasks: stands.tasks, Notice: notice, Mine: s.mine()}
-	data.Done = len(stands.tasks) - len(stands.lacking)
+	data.Done = stands.done
 	actions := "'none'"
 	if len(stands.lacking) > 0 {
 		data.Token = s.formToken(s.greet(v), projectPath)

@@ -86,7 +86,7 @@ func (s *Service) taskOf(v visit, p *part) task {
 		t.Name = e.Toolkit.Name
 		if o := e.Toolkit.OAuth; o != nil {
 			authorize, _ := url.Parse(o.AuthorizeURL) // checked when it was configured
-			t.Scopes, t.Host = o.Scopes, authorize.Host
+			t.Scopes, t.Host = o.Asking(p.Scopes).Scopes, authorize.Host
 		}
 	}
 	told := s.verifies() || s.is(v.r, p.Browser)

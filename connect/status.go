@@ -27,6 +27,8 @@ type statusBody struct {
 	Status  connection.Status `json:"status"`
 	Reason  connection.Reason `json:"reason,omitempty"`
 	Account string            `json:"account,omitempty"`
+	Label   string            `json:"label,omitempty"` // that the user or the agent gave it
+	ID      string            `json:"id,omitempty"`    // of the connection
 	Scopes  []string          `json:"scopes,omitempty"`
 	// ScopesMissing are asked for by the configuration and were not granted.
 	ScopesMissing []string `json:"scopes_missing,omitempty"`
@@ -34,6 +36,8 @@ type statusBody struct {
 	// with the gateway.
 	Degraded  bool       `json:"degraded,omitempty"`
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+	// Others are the user's other connections to the toolkit.
+	Others []problem.Choice `json:"others,omitempty"`
 }
 
 // serveStatus answers GET /v1/connections/{toolkit} for the calling agent's user.
@@ -55,9 +59,21 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 		v.refuse("resolve", err)
 		return
 	}
+	account, err := accountOf(v.r)
+	if err != nil {
+		v.refuse("resolve", err)
+		return
+	}
 	body := statusBody{Toolkit: problem.Toolkit{ID: tk.ID, Name: tk.Name}, User: who.User, Status: connection.Active}
 	if tk.Auth.PerUser {
-		if err := s.fillStatus(v.r.Context(), who, tk, &body); err != nil {
+		err := s.fillStatus(v.r.Context(), who, tk, account, strings.Fields(v.r.URL.Query().Get("scope")), &body)
+		if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
+			p := problem.New(problem.SeveralAccounts, "account", "This user has connected several accounts of "+tk.Name+". Say which one is meant: send the header X-Account.")
+			p.Choices = choices(several.Choices)
+			v.refuse("status", p)
+			return
+		}
+		if err != nil {
 			v.refuse("status", vault.Problem(err))
 			return
 		}
@@ -83,8 +99,48 @@ func (s *Service) askedFor(who caller.Caller, toolkitID string) (*toolkit.Toolki
 	return e.Toolkit, nil
 }
 
-func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, body *statusBody) error {
-	conn, err := s.cfg.Vault.Load(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID})
+// accountOf is which account the agent asks for: as in its calls, or as in the address
+// that a refusal has named.
+func accountOf(r *http.Request) (string, error) {
+	names := append(slices.Clone(r.Header["X-Account"]), r.URL.Query()["account"]...)
+	if len(names) == 0 {
+		return "", nil
+	}
+	if slices.ContainsFunc(names, func(n string) bool { return n != names[0] || !caller.ValidUser(n) }) {
+		return "", problem.New(problem.InvalidAccount, "account", "Name one account, by its id or its label, in the header X-Account or as account in the query.")
+	}
+	return names[0], nil
+}
+
+func choices(of []connection.Choice) (all []problem.Choice) {
+	for _, c := range of {
+		all = append(all, problem.Choice{ID: c.ID, Label: c.Name(), Status: string(c.Status)})
+	}
+	return all
+}
+
+// findConnection gives the connection that is meant, and the others of the toolkit.
+func (s *Service) findConnection(ctx context.Context, key connection.Key, name string) (conn connection.Connection, others []connection.Choice, err error) {
+	all, err := s.cfg.Vault.Accounts(ctx, key)
+	if err != nil {
+		return conn, nil, err
+	}
+	if key.Account, err = all.Pick(name); err != nil {
+		if _, none := errors.AsType[*connection.Unusable](err); !none {
+			return conn, nil, err
+		}
+		if len(all.All) > 0 {
+			return conn, all.All, connection.ErrNotConnected
+		}
+		key.Account = "" // to be asked for all the same: a store that was lost says so
+	}
+	conn, err = s.cfg.Vault.Load(ctx, key)
+	return conn, slices.DeleteFunc(all.All, func(c connection.Choice) bool { return c.ID == conn.ID }), err
+}
+
+func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, needed []string, body *statusBody) error {
+	conn, others, err := s.findConnection(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID}, account)
+	body.Others = choices(others)
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
 		body.Status, body.Reason = connection.NotConnected, connection.NoConnection
@@ -92,16 +148,25 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 		return err
 	default:
 		body.Status, body.Reason = s.standing(conn, tk)
-		body.Account, body.Scopes, body.UpdatedAt = conn.AccountLabel, conn.Scopes, &conn.UpdatedAt
+		body.ID, body.Account, body.Label = conn.ID, conn.AccountLabel, conn.Label
+		body.Scopes, body.UpdatedAt = conn.Scopes, &conn.UpdatedAt
 		if tk.OAuth != nil {
-			body.ScopesMissing = tk.OAuth.MissingScopes(conn.Scopes)
+			body.ScopesMissing = tk.OAuth.Asking(needed).MissingScopes(conn.Scopes)
+		}
+		if body.Status == connection.Active && len(needed) > 0 && len(body.ScopesMissing) > 0 {
+			body.Status, body.Reason = connection.Insufficient, connection.ScopeMissing
 		}
 		body.Degraded = s.cfg.Unsaved != nil && s.cfg.Unsaved(conn.Key)
 	}
 	if body.Status == connection.Active {
 		return nil
 	}
-	going, err := s.underWay(ctx, who, tk.ID)
+	if conn.Key.Account != "" {
+		account = conn.Key.Account
+	} else if conn.ID != "" {
+		account = ""
+	}
+	going, err := s.underWay(ctx, who, tk.ID, account, needed)
 	if going {
 		body.Status, body.Reason = connection.Pending, connection.ConnectPending
 	}
@@ -125,8 +190,10 @@ func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (con
 }
 
 // underWay reports whether the user is about to connect, for the agent to say so.
-func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID string) (bool, error) {
-	l, _, err := s.lastMade(ctx, who, one(toolkitID))
+func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID, wanted string, scopes []string) (bool, error) {
+	var what purpose
+	what.add(toolkitID, wanted, scopes)
+	l, _, err := s.lastMade(ctx, who, what)
 	if err == nil && l != nil {
 		l, err = s.links.find(ctx, l.ID)
 	}
@@ -144,7 +211,7 @@ func (s *Service) underWay(ctx context.Context, who caller.Caller, toolkitID str
 			if err != nil || l.Tenant != who.Tenant || l.User != who.User || l.Agent != who.Agent {
 				continue
 			}
-			if p := l.part(toolkitID); p != nil && s.underWayNow(p) {
+			if p := l.part(toolkitID); p != nil && p.Wanted == wanted && joined(p.Scopes) == joined(scopes) && s.underWayNow(p) {
 				return true, nil
 			}
 		}

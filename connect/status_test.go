@@ -46,7 +46,10 @@ type statusAnswer struct {
 	User          string
 	Status        json.RawMessage // a word or, in a refusal, a number
 	Reason        string
+	ID            string
 	Account       string
+	Others        []problem.Choice
+	Connections   []problem.Choice
 	Scopes        []string
 	ScopesMissing []string `json:"scopes_missing"`
 	Degraded      bool

@@ -79,6 +79,11 @@ func (d view) Word(text string) string { return say(d.Lang, text) }
 // Date gives a day as it is written in the language.
 func (d view) Date(at time.Time) string { return at.UTC().Format(say(d.Lang, "2 January 2006")) }
 
+// Minute gives a time as it is written in the language.
+func (d view) Minute(at time.Time) string {
+	return at.UTC().Format(say(d.Lang, "2 January 2006, 15:04 UTC"))
+}
+
 // Asker and Program name the agent. Where none is configured every caller has one name,
 // which means nothing to the reader.
 func (d view) Asker() string {

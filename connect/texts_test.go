@@ -166,6 +166,9 @@ func TestNoPageHasATextOutsideTheTables(t *testing.T) {
 				t.Errorf("%s: %q", file, strings.TrimSpace(n.Data))
 			}
 			for _, a := range n.Attr {
+				if n.Data == "button" && a.Key == "value" {
+					continue // shown is what stands in the button
+				}
 				if slices.Contains([]string{"alt", "title", "placeholder", "aria-label", "value"}, a.Key) && !slices.Contains([]string{"", "cancel", "signin"}, a.Val) {
 					t.Errorf("%s: %s=%q", file, a.Key, a.Val)
 				}

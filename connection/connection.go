@@ -21,38 +21,8 @@ type Key struct {
 	Tenant  string
 	User    string
 	Toolkit string
-	Account string // "" is the user's only account
+	Account string // "" is the user's only account or first one, see accounts.go
 }
-
-// Status says what a connection is good for.
-type Status string
-
-// The statuses of a connection. NotConnected is only ever shown, never stored.
-const (
-	NotConnected Status = "not_connected"
-	Pending      Status = "pending"            // the link was opened, nothing is granted yet
-	Active       Status = "active"             // works, as far as we know
-	Expired      Status = "expired"            // the provider refused the refresh
-	Insufficient Status = "insufficient_scope" // works, but not for what was asked
-	Inactive     Status = "inactive"           // switched off
-	Revoked      Status = "revoked"            // taken back
-	Error        Status = "error"              // the provider keeps refusing the token
-)
-
-// Reason says in one word why a user is asked to connect.
-type Reason string
-
-// The reasons that agents see beside a status.
-const (
-	NoConnection     Reason = "no_connection"
-	ConnectPending   Reason = "connect_pending"
-	RefreshRejected  Reason = "refresh_rejected"
-	NoRefreshToken   Reason = "token_expired" // and the provider gave nothing to refresh with
-	ProviderRejected Reason = "provider_rejected_token"
-	GrantMoved       Reason = "provider_config" // granted for another client, issuer or host
-	SwitchedOff      Reason = "inactive"
-	TakenBack        Reason = "revoked"
-)
 
 // Connection is one grant. Values are passed by copy and never changed in
 // place: a new version is a new value.
@@ -83,10 +53,17 @@ type Connection struct {
 	// Intent stands while a refresh is on its way to the provider.
 	Intent *Intent
 
-	// Account is a person's name for the account, such as an e-mail address.
-	AccountLabel string
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	// AccountLabel is the provider's name for the account, such as an e-mail address,
+	// and Label what the user or the agent calls it; either may be missing.
+	AccountLabel, Label string
+	// NotDefault is set on the first connection where calls that name no account do not
+	// go to it. Which one they go to is not in here: a second place would have to agree.
+	NotDefault bool
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	// LastUsed is when a call last used it, to the hour or so. Noting it changes nothing
+	// else, so UpdatedAt stays.
+	LastUsed time.Time
 
 	// Beyond is what a later Toolgate keeps with this grant and this one does not
 	// know. Who changes the connection passes it on; a new grant begins without it.
@@ -129,6 +106,8 @@ func (c Connection) Stale(now time.Time) bool {
 type Unusable struct {
 	Status Status
 	Reason Reason
+	// Account is that of the key, where the connection is not the user's first one.
+	Account string
 }
 
 // Error implements error.

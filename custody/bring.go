@@ -127,7 +127,7 @@ func (b *Bringer) variables(g Grant) (map[string]string, error) {
 func (b *Bringer) connection(key connection.Key, before connection.Connection, g Grant) connection.Connection {
 	now := b.Now().UTC()
 	c := connection.Connection{
-		Key: key, ID: before.ID, Version: before.Version, Status: connection.Active, CreatedAt: before.CreatedAt, UpdatedAt: now,
+		Key: key, ID: before.ID, Version: before.Version, CreatedAt: before.CreatedAt,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: now, ExpiresAt: g.ExpiresAt, Scopes: g.Scopes,
 		Granted:      connection.Grantee{Issuer: b.Toolkit.OAuth.Grantor(), ClientID: b.Toolkit.OAuth.ClientID, Hosts: b.Toolkit.Origins()},
 		AccountLabel: g.Account, Variables: g.Variables,
@@ -141,5 +141,6 @@ func (b *Bringer) connection(key connection.Key, before connection.Connection, g
 	if !c.ExpiresAt.IsZero() && c.ExpiresAt.Before(c.IssuedAt) {
 		c.IssuedAt = c.ExpiresAt
 	}
+	c, _ = c.After(connection.Granted, "", now) // of one that has just been made
 	return c
 }

@@ -33,6 +33,7 @@ func people() []person {
 	return []person{
 		{"alice", "Alice Archer", "alice@acme.example"},
 		{"bob", "Bob Barker", "bob@acme.example"},
+		{"carol", "Carol Clerk", "carol@acme.example"},
 	}
 }
 

@@ -17,7 +17,7 @@ type lanes struct {
 	shared *http.Transport
 
 	mu     sync.Mutex
-	http1  map[string]bool // hosts, as in URLs
+	http1  map[string]bool          // hosts, as in URLs
 	owners map[string]*list.Element // of order
 	order  list.List                // of *lane, the one used last in front
 }

@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -37,7 +38,7 @@ func (g *Gateway) authorize(x *exchange) error {
 func (x *exchange) use(grant connection.Connection) error {
 	own, err := x.toolkit.For(grant.Variables)
 	if err != nil || !slices.Contains(grant.Granted.Hosts, x.origin) {
-		return &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved}
+		return &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved, Account: grant.Key.Account}
 	}
 	if own != x.own {
 		if x.target, err = own.Target(x.path, x.in.URL.RawQuery); err != nil {
@@ -59,22 +60,53 @@ func (x *exchange) put(c credential.Credential) {
 func (g *Gateway) unauthorized(x *exchange, err error) error {
 	unusable, ok := errors.AsType[*connection.Unusable](err)
 	if !ok {
-		return err
+		return x.ambiguous(err)
 	}
-	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, Ask{CallbackURL: x.callback})
+	if unusable.Status == connection.Inactive {
+		return g.resting(x, unusable)
+	}
+	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, x.ask(unusable))
 	if err != nil {
-		return err
+		return x.ambiguous(err)
 	}
 	if link.Pending && unusable.Status == connection.NotConnected {
 		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
 	}
 	name := x.toolkit.Name
+	if x.account != "" {
+		name += " (account " + quoted(x.account) + ")"
+	}
 	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+" to connect, then try again.")
 	p.Status = g.cfg.AuthRequiredStatus
-	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: name}
+	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
-	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason)}
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account, ScopesMissing: x.lacking}
 	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
+	return p
+}
+
+// ask is what the link has to be for. Where scopes are lacking, it is for those that were
+// granted as well: what a user agrees to takes the place of what they agreed to before.
+func (x *exchange) ask(unusable *connection.Unusable) Ask {
+	a := Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account), CallbackURL: x.callback}
+	if len(x.lacking) > 0 {
+		a.Scopes = append(slices.Clone(x.grant.Scopes), x.lacking...)
+	}
+	return a
+}
+
+// resting is for a connection that the user has switched off. There is no link to connect
+// in it: agents show that by themselves, and with one press it would undo what the user
+// has decided. Where it is switched on again stands in the sentence.
+func (g *Gateway) resting(x *exchange, unusable *connection.Unusable) error {
+	detail := x.toolkit.Name + " is connected for this user, and they have switched it off."
+	if g.cfg.ManageURL != "" {
+		detail += " Only they can switch it on again, at " + g.cfg.ManageURL + "."
+	}
+	p := problem.New(problem.Inactive, string(connection.SwitchedOff), detail)
+	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
+	p.User = x.caller.User
+	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(connection.SwitchedOff), Account: x.account}
 	return p
 }
 
@@ -86,6 +118,8 @@ func why(name string, u *connection.Unusable) string {
 		return name + " does not accept this user's access any more."
 	case connection.GrantMoved:
 		return name + " was connected for this user in another configuration."
+	case connection.ScopeMissing:
+		return name + " does not allow this call with what the user has granted; other calls still work."
 	case connection.SwitchedOff:
 		return name + " is switched off for this user."
 	}

@@ -26,8 +26,8 @@ func TestAnAgentSaysWhereItsUserGoesAfterConnecting(t *testing.T) {
 	r.Header.Set("X-Toolgate-Callback", callbackURL)
 	res, body := w.Do(r)
 	refused(t, w, res, body, verdict{403, "auth_required", "authorize", "no_connection"})
-	if got := w.Links.Asked().CallbackURL; got != callbackURL {
-		t.Errorf("the link was asked for with %q", got)
+	if asked := w.Links.Asked(); len(asked) != 1 || asked[0].CallbackURL != callbackURL {
+		t.Errorf("links were asked for with %+v", asked)
 	}
 	nothingLeft(t, w)
 }

@@ -47,7 +47,8 @@ type exchange struct {
 	redirects http.RoundTripper   // nil: none is followed
 	toolkits  map[string]Endpoint // all that there are
 	target    *url.URL
-	cut       bool // the path's first segment chose the toolkit and was cut off
+	cut       string // the path's first segment, which chose the toolkit and was cut off
+	account   string // as the agent names it; "" is the user's default
 
 	// authorize, which also puts the connection's variables into target
 	own        *toolkit.Toolkit      // toolkit at the addresses of grant
@@ -58,8 +59,9 @@ type exchange struct {
 
 	// send
 	answer     *http.Response
-	renewed    bool // the token was refused and renewed on the way
-	turnedDown bool // answer says that the credential is no good
+	renewed    bool     // the token was refused and renewed on the way
+	turnedDown bool     // answer says that the credential is no good
+	lacking    []string // scopes that answer asks for and that were not granted
 
 	// judge
 	download *url.URL // where answer is from, if not from target; a secret
@@ -82,7 +84,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchan
 	return x
 }
 
-// key names the connection that the exchange uses.
+// key names the connection that the agent means.
 func (x *exchange) key() connection.Key {
-	return connection.Key{Tenant: x.caller.Tenant, User: x.caller.User, Toolkit: x.toolkit.ID}
+	return connection.Key{Tenant: x.caller.Tenant, User: x.caller.User, Toolkit: x.toolkit.ID, Account: x.account}
 }

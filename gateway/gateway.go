@@ -23,8 +23,9 @@ import (
 
 // Credentials give what a user has granted; *tokencache.Cache does.
 type Credentials interface {
-	// Token gives a connection whose access token works now. Errors are
-	// *connection.Unusable or *problem.Problem.
+	// Token gives a connection whose access token works now. The key's account is as
+	// the agent names it: an id, a label, or "" for the user's default. Errors are
+	// *connection.Unusable, *connection.Ambiguous or *problem.Problem.
 	Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error)
 	// Renew gives one with another token than stale's, which was refused.
 	Renew(ctx context.Context, tk *toolkit.Toolkit, stale connection.Connection) (connection.Connection, error)
@@ -35,11 +36,15 @@ type Credentials interface {
 
 // Links make the addresses that users open to connect; *connect.Service does.
 type Links interface {
+	// Link gives one. An error may be *connection.Ambiguous.
 	Link(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, ask Ask) (Link, error)
 }
 
 // Ask is what a link is for beside a user and a toolkit.
 type Ask struct {
+	Account string // as the agent names it; "" is the default
+	// Scopes are all that the grant is to have; nil: those of the configuration.
+	Scopes      []string
 	CallbackURL string // where the browser goes at the end; "": nowhere
 }
 
@@ -87,6 +92,8 @@ type Config struct {
 	Policy      Policy // nil: everything is admitted
 	// AuthRequiredStatus is the HTTP status of auth_required. Zero: 403.
 	AuthRequiredStatus int
+	// ManageURL is where users see and change what they have connected; "": nowhere.
+	ManageURL string
 	// Observe is told of every request when it has ended. Nil: nobody.
 	Observe func(Event)
 	// Now is the clock. Nil: time.Now.

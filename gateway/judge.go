@@ -34,6 +34,12 @@ func (g *Gateway) judge(x *exchange) error {
 		x.dropAnswer()
 		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
 	}
+	if x.lacking = x.lackingScopes(); len(x.lacking) > 0 {
+		// The grant stays as it is: it is good for other calls.
+		g.cfg.Credentials.Worked(x.grant.Key)
+		x.dropAnswer()
+		return g.unauthorized(x, &connection.Unusable{Status: connection.Insufficient, Reason: connection.ScopeMissing})
+	}
 	if x.toolkit.Auth.PerUser && provesToken(x.answer.StatusCode) {
 		g.cfg.Credentials.Worked(x.grant.Key)
 	}

@@ -110,8 +110,9 @@ func (r rewriter) address(text string) string {
 func (r rewriter) choosesAnother(path string) bool {
 	segment, _ := firstSegment(strings.TrimLeft(path, "/"))
 	plain, err := url.PathUnescape(segment)
+	plain, _, account := strings.Cut(plain, accountMark) // of the same toolkit, that would be another token
 	_, known := r.others[plain]
-	return err != nil || known && plain != r.toolkit.ID
+	return err != nil || known && (plain != r.toolkit.ID || account)
 }
 
 // readInTwoWays reports whether clients that read addresses as browsers do
@@ -220,7 +221,7 @@ func looksLikeNext(text string) bool {
 
 func (x *exchange) rewriter() rewriter {
 	r := rewriter{toolkit: x.own, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
-	if !x.cut && x.mount.Site(x.in.Host) == "" {
+	if x.cut == "" && x.mount.Site(x.in.Host) == "" {
 		r.others = x.toolkits
 	}
 	return r
@@ -237,8 +238,8 @@ func (x *exchange) here() string {
 		}
 		base = scheme + x.in.Host + x.mount.Prefix
 	}
-	if x.cut {
-		base += "/" + x.toolkit.ID
+	if x.cut != "" {
+		base += "/" + x.cut
 	}
 	return base
 }

@@ -126,17 +126,18 @@ func TestTheProvidersHeaderIsNotChanged(t *testing.T) {
 func TestAddressesAreGivenInTheWayThatTheToolkitWasNamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		mount  Mount
-		cut    bool
+		cut    string
 		host   string
 		tls    bool
 		wanted string
 	}{
-		"by path":                        {cut: true, host: "gw.test", tls: true, wanted: "https://gw.test/github"},
+		"by path":                        {cut: "github", host: "gw.test", tls: true, wanted: "https://gw.test/github"},
+		"by path, with an account":       {cut: "github%40work", host: "gw.test", tls: true, wanted: "https://gw.test/github%40work"},
 		"by header":                      {host: "gw.test:8080", wanted: "http://gw.test:8080"},
 		"by host":                        {mount: Mount{Hosts: []string{"*.gw.test"}}, host: "github.gw.test", tls: true, wanted: "https://github.gw.test"},
 		"on a site of its own":           {mount: Mount{Toolkit: "github"}, host: "gw.test", wanted: "http://gw.test"},
-		"by path below a prefix":         {mount: Mount{Prefix: "/tools"}, cut: true, host: "gw.test", wanted: "http://gw.test/tools/github"},
-		"behind a proxy that ends TLS":   {mount: Mount{URL: "https://public.test/gw/"}, cut: true, host: "internal:8080", wanted: "https://public.test/gw/github"},
+		"by path below a prefix":         {mount: Mount{Prefix: "/tools"}, cut: "github", host: "gw.test", wanted: "http://gw.test/tools/github"},
+		"behind a proxy that ends TLS":   {mount: Mount{URL: "https://public.test/gw/"}, cut: "github", host: "internal:8080", wanted: "https://public.test/gw/github"},
 		"behind a proxy, without prefix": {mount: Mount{URL: "https://public.test"}, host: "internal:8080", wanted: "https://public.test"},
 	} {
 		t.Run(name, func(t *testing.T) {

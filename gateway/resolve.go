@@ -24,7 +24,6 @@ func (g *Gateway) resolve(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.cut = rest != path
 	endpoint, known := g.cfg.Toolkits[id]
 	if !known {
 		return problem.New(problem.UnknownToolkit, "toolkit", "There is no toolkit "+quoted(id)+" here. Check the name in X-Toolkit or in the first segment of the path.")
@@ -37,6 +36,12 @@ func (g *Gateway) resolve(x *exchange) error {
 		return draft(x.toolkit)
 	}
 	x.path = rest
+	if rest != path {
+		x.cut, _ = firstSegment(path)
+	}
+	if x.account, err = account(x.in.Header, x.cut); err != nil {
+		return err
+	}
 	x.target, err = x.toolkit.Target(rest, x.in.URL.RawQuery)
 	switch {
 	case errors.Is(err, toolkit.ErrAlias):
@@ -65,6 +70,7 @@ func (g *Gateway) choose(site string, h http.Header, path string) (id, rest stri
 		return "", "", problem.New(problem.UnknownToolkit, "x-toolkit", "There is no toolkit "+quoted(named)+" here.")
 	}
 	segment, rest := firstSegment(path)
+	segment, _, _ = splitAccount(segment)
 	_, segmentIsToolkit := g.cfg.Toolkits[segment]
 	switch {
 	case site != "" && named != "" && named != site:

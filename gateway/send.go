@@ -116,7 +116,11 @@ func (x *exchange) ctx() context.Context {
 	if !x.toolkit.Auth.PerUser {
 		return x.in.Context()
 	}
-	return egress.For(x.in.Context(), x.caller.Tenant+"\x00"+x.caller.User)
+	owner := x.caller.Tenant + "\x00" + x.caller.User
+	if account := x.grant.Key.Account; account != "" {
+		owner += "\x00" + account
+	}
+	return egress.For(x.in.Context(), owner)
 }
 
 // hostHeader leaves out a default port: some providers, and every signature, take

@@ -26,11 +26,14 @@ const (
 	InvalidPath      Code = "invalid_path"
 	ToolkitRequired  Code = "toolkit_required"
 	AmbiguousToolkit Code = "ambiguous_toolkit"
+	InvalidAccount   Code = "invalid_account"
+	SeveralAccounts  Code = "multiple_connections" // the agent has to choose one
 	UnknownAgent     Code = "unknown_agent"
 	UserMismatch     Code = "user_mismatch"
 	NotLocal         Code = "not_local"
 	BrowserRequest   Code = "browser_request"
 	ToolkitForbidden Code = "toolkit_not_allowed"
+	Inactive         Code = "connection_inactive"
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"
 	MethodRefused    Code = "method_not_allowed"
@@ -60,6 +63,15 @@ type Connection struct {
 	Status        string   `json:"status"`
 	Reason        string   `json:"reason"`
 	ScopesMissing []string `json:"scopes_missing"`
+	// Account is what the agent named; "" where it named none.
+	Account string `json:"account,omitempty"`
+}
+
+// Choice is one of several connections that the agent may have meant.
+type Choice struct {
+	ID     string `json:"id"`
+	Label  string `json:"label,omitempty"`
+	Status string `json:"status"`
 }
 
 // Problem is a refusal. It is an error, so that the depths can return one and
@@ -75,6 +87,7 @@ type Problem struct {
 	Toolkit    *Toolkit
 	User       string
 	Connection *Connection
+	Choices    []Choice
 	ConnectURL string
 	ExpiresAt  time.Time // of ConnectURL
 	StatusURL  string

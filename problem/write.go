@@ -29,6 +29,7 @@ type body struct {
 	Toolkit    *Toolkit    `json:"toolkit,omitempty"`
 	User       string      `json:"user,omitempty"`
 	Connection *Connection `json:"connection,omitempty"`
+	Choices    []Choice    `json:"connections,omitempty"`
 
 	ConnectURL   string     `json:"connect_url,omitempty"`
 	ExpiresAt    *time.Time `json:"expires_at,omitempty"`
@@ -97,7 +98,7 @@ func (p *Problem) body(requestID string) body {
 		Type: "urn:toolgate:problem:" + strings.ReplaceAll(string(p.Code), "_", "-"), Title: p.Title(), Status: p.HTTPStatus(),
 		Detail: p.Detail, Code: p.Code, Message: p.Detail,
 		Error:   errorBody{p.Code, p.Code, p.Detail},
-		Toolkit: p.Toolkit, User: p.User, Connection: p.Connection,
+		Toolkit: p.Toolkit, User: p.User, Connection: p.Connection, Choices: p.Choices,
 		ConnectURL: p.ConnectURL, StatusURL: p.StatusURL, Retry: p.retry(),
 		RequestID: requestID, Step: p.Step, Rule: p.Rule,
 	}

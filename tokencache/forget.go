@@ -11,4 +11,5 @@ func (c *Cache) Forget(key connection.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.entries, key)
+	c.dropRosterLocked(key)
 }

@@ -91,8 +91,12 @@ func (w *world) connect(k connection.Key) connection.Connection {
 	if err != nil && !errors.Is(err, connection.ErrNotConnected) {
 		w.t.Fatal(err)
 	}
+	id := k.Account // of a further connection
+	if id == "" {
+		id = "conn_1"
+	}
 	return w.save(connection.Connection{
-		Key: k, ID: "conn_1", Version: before.Version, Status: connection.Active, AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
+		Key: k, ID: id, Version: before.Version, Status: connection.Active, AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
 		IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt, UpdatedAt: g.IssuedAt, Granted: connection.Grantee{Issuer: w.toolkit.OAuth.TokenURL, ClientID: w.toolkit.OAuth.ClientID},
 	})
 }
@@ -276,7 +280,7 @@ type shaky struct {
 	store.Store
 
 	mu sync.Mutex
-	// hook is asked before each call: get, put or lease.
+	// hook is asked before each call: get, put, list or lease.
 	hook func(op, name string) error
 	// lost makes a put that is done look as if it were not.
 	lost func(name string) error
@@ -326,6 +330,13 @@ func (s *shaky) Put(ctx context.Context, r store.Record) error {
 		err = s.lost(r.Key)
 	}
 	return err
+}
+
+func (s *shaky) List(ctx context.Context, term, after string, limit int) ([]store.Record, error) {
+	if err := s.ask("list", term); err != nil {
+		return nil, err
+	}
+	return s.Store.List(ctx, term, after, limit)
 }
 
 func (s *shaky) Lease(ctx context.Context, name string, ttl time.Duration) (store.Lease, error) {

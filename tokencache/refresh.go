@@ -51,6 +51,15 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }
 
+// Refresh gives a connection with another token than seen's, though that may be good
+// still. Errors are as Token's.
+func (c *Source) Refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
+	if tk.OAuth == nil || tk.OAuth.RenewWith(seen.AccessToken, seen.RefreshToken, seen.Stale(c.now())).IsZero() {
+		return connection.Connection{}, noMeans
+	}
+	return c.refresh(ctx, tk, seen)
+}
+
 // refresh gives a connection with another token than seen's. However many ask,
 // there is one refresh per connection.
 func (c *Source) refresh(ctx context.Context, tk *toolkit.Toolkit, seen connection.Connection) (connection.Connection, error) {
@@ -277,7 +286,7 @@ func renewed(conn connection.Connection, g oauth.Grant, now time.Time) connectio
 		conn.Variables = all
 	}
 	if takenForDead(conn) {
-		conn.Status, conn.Reason = connection.Active, ""
+		conn, _ = conn.After(connection.Renewed, "", now) // both may be renewed
 	}
 	conn.Intent, conn.UpdatedAt = nil, now
 	return conn

@@ -60,7 +60,11 @@ func (c *Source) end(ctx context.Context, tk *toolkit.Toolkit, conn connection.C
 		if !now.RefreshToken.Equal(conn.RefreshToken) || now.RefreshToken.IsZero() && !now.AccessToken.Equal(conn.AccessToken) {
 			break // renewed, and that has ended too: the next call sees to it
 		}
-		now.Status, now.Reason, now.Intent, now.UpdatedAt = connection.Expired, connection.RefreshRejected, nil, c.now()
+		now.Intent = nil
+		now, err = now.After(connection.RefreshEnded, connection.RefreshRejected, c.now())
+		if err != nil {
+			break // switched off meanwhile, say
+		}
 		saved, err := c.vault.Save(ctx, now)
 		switch {
 		case err == nil:

@@ -47,10 +47,12 @@ func (c *Source) giveUp(ctx context.Context, conn connection.Connection) {
 	ctx, cancel := within(ctx, prepareLimit) // the agent may have hung up on all those refusals
 	defer cancel()
 	now, err := c.vault.Load(ctx, conn.Key)
-	if err != nil || now.Status != connection.Active || !now.AccessToken.Equal(conn.AccessToken) {
+	if err != nil || !now.AccessToken.Equal(conn.AccessToken) {
 		return
 	}
-	now.Status, now.Reason, now.UpdatedAt = connection.Error, connection.ProviderRejected, c.now()
+	if now, err = now.After(connection.TokenRefused, connection.ProviderRejected, c.now()); err != nil {
+		return // it is not used any more as it is
+	}
 	if saved, err := c.vault.Save(ctx, now); err == nil {
 		c.Put(saved)
 		c.tell(Event{Kind: Ended, Key: conn.Key})

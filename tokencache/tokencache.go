@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -28,6 +27,7 @@ type Vault interface {
 	Save(ctx context.Context, c connection.Connection) (connection.Connection, error)
 	Lease(ctx context.Context, name string, ttl time.Duration) (store.Lease, error)
 	OfToolkit(ctx context.Context, toolkit, next string, limit int) (found []connection.Connection, after string, err error)
+	Accounts(ctx context.Context, key connection.Key) (connection.Accounts, error)
 }
 
 // Refresher calls a provider's token endpoint; *oauth.Client is one.
@@ -57,6 +57,7 @@ type Cache struct {
 	absent  map[connection.Key]time.Time // until when nobody looks again
 	saving  bool                         // somebody is at work on what is held
 	stopped map[string]string            // by toolkit: at which connection RenewUnused did
+	rosters rosters
 
 	mark  string        // begins the intents of this process
 	back  chan struct{} // the store may take what is held
@@ -89,7 +90,7 @@ type entry struct {
 	// rejections are what the provider refused although the token was new.
 	rejections rejections
 	trust      trust
-	used       *atomic.Int64 // when it was last asked for, in Unix seconds
+	used       *usage
 }
 
 // Source gives credentials from a cache, with one configuration's way to the
@@ -120,6 +121,7 @@ func New(cfg Config) *Cache {
 		c.max = 10_000
 	}
 	c.stopped = map[string]string{}
+	c.rosters.known, c.rosters.reading = map[connection.Key]roster{}, map[connection.Key]*bool{}
 	c.mark, c.back = rand.Text()[:8]+"-", make(chan struct{}, 1)
 	c.news.readings = map[connection.Key]*reading{}
 	c.life, c.end = context.WithCancel(context.Background())
@@ -134,6 +136,7 @@ func New(cfg Config) *Cache {
 func (c *Cache) Close() {
 	c.refreshes.end()
 	c.loads.end()
+	c.rosters.loads.end()
 	c.end()
 	c.saver.Wait()
 	// What the store would not take is tried once more, all of it within one time: it
@@ -143,11 +146,19 @@ func (c *Cache) Close() {
 	c.saveAll(ctx, c.heldKeys(c.now().Add(longestRest)))
 }
 
-// Token gives a connection whose access token works now, as far as we know. Errors:
-// *connection.Unusable where the user has to connect, and a *problem.Problem for
-// everything that passes.
+// Token gives a connection whose access token works now, as far as we know. The key's
+// account is as the agent names it: an id, a label, or "" for the user's default. Errors:
+// *connection.Unusable where the user has to connect, *connection.Ambiguous where the
+// agent has to choose, and a *problem.Problem for everything that passes.
 func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
-	e, err := c.entry(ctx, tk, key)
+	var e entry
+	var err error
+	if key.Account == "" {
+		e, err = c.entry(ctx, tk, key)
+	}
+	if key.Account != "" || err != nil || e.conn.NotDefault {
+		e, err = c.meant(ctx, tk, key, e, err)
+	}
 	if err != nil {
 		return connection.Connection{}, err
 	}
@@ -220,6 +231,7 @@ func (c *Source) Renew(ctx context.Context, tk *toolkit.Toolkit, stale connectio
 
 // Put tells the cache of a connection that was just saved or read.
 func (c *Cache) Put(conn connection.Connection) {
+	c.dropRoster(conn.Key)
 	c.put(conn)
 }
 
@@ -353,8 +365,8 @@ func (c *Cache) putLocked(conn connection.Connection) *entry {
 	e := c.entries[conn.Key]
 	if e == nil {
 		c.makeRoomLocked()
-		e = &entry{trust: trust{doubtful: true}, used: new(atomic.Int64)}
-		e.touch(c.now())
+		e = &entry{trust: trust{doubtful: true}, used: new(usage)}
+		e.used.at.Store(c.now().Unix())
 		c.entries[conn.Key] = e
 	} else if e.conn.Version > conn.Version && !c.remade(e.conn, conn) {
 		return e

@@ -270,3 +270,7 @@ func (absent) Lease(context.Context, string, time.Duration) (store.Lease, error)
 func (absent) OfToolkit(context.Context, string, string, int) ([]connection.Connection, string, error) {
 	return nil, "", store.ErrUnavailable
 }
+
+func (absent) Accounts(context.Context, connection.Key) (connection.Accounts, error) {
+	return connection.Accounts{}, store.ErrUnavailable
+}

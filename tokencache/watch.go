@@ -86,12 +86,14 @@ func (c *Cache) hear(n vault.News) {
 			r.overtaken = true
 		}
 		delete(c.absent, n.Key)
+		c.dropRosterLocked(n.Key)
 		if e := c.entries[n.Key]; e != nil {
 			e.trust.doubtful = true
 		}
 	case store.Listening:
 		c.news.listening, c.news.away = true, time.Time{}
 		clear(c.absent)
+		c.dropRostersLocked()
 		for _, r := range c.news.readings {
 			r.overtaken = true
 		}

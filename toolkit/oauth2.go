@@ -154,15 +154,27 @@ func (o *OAuth2) RenewWith(access, refresh secret.String, dead bool) secret.Stri
 }
 
 // Within is o asking for no more than what was granted: a scope that the operator
-// added since then would have the refresh refused (RFC 6749 §6).
+// added since then would have the refresh refused (RFC 6749 §6). Nor does it ask for
+// less: what a user has granted beyond that, when a call needed it, would be lost again.
 func (o *OAuth2) Within(granted []string) *OAuth2 {
-	missing := o.MissingScopes(granted)
-	if len(missing) == 0 {
+	missing, beyond := o.MissingScopes(granted), LostScopes(granted, o.Scopes)
+	if len(missing) == 0 && len(beyond) == 0 {
 		return o
 	}
 	within := *o
 	within.Scopes = slices.DeleteFunc(slices.Clone(o.Scopes), func(s string) bool { return slices.Contains(missing, s) })
+	within.Scopes = append(within.Scopes, beyond...)
 	return &within
+}
+
+// Asking is o asking for just these scopes, where there are any.
+func (o *OAuth2) Asking(scopes []string) *OAuth2 {
+	if len(scopes) == 0 {
+		return o
+	}
+	asking := *o
+	asking.Scopes = scopes
+	return &asking
 }
 
 // MissingScopes are those that are asked for and were not granted. Nobody is told of a

@@ -187,15 +187,17 @@ func TestScopesThatWereNotGrantedAreNamed(t *testing.T) {
 		{"Read", "Mail.Read", "Read"},
 		{"openid email profile offline_access a", "a", ""}, // left out, or with other names
 		{"a offline_access", "b", "a"},
+		{"a b", "a b needed_later", ""},
 	} {
 		o := toolkit.OAuth2{Scopes: strings.Fields(c.asked)}
 		missing := o.MissingScopes(strings.Fields(c.granted))
 		if strings.Join(missing, " ") != c.missing {
 			t.Errorf("%+v: %q", c, missing)
 		}
-		// A refresh asks for no more than was granted.
+		// A refresh asks for no more than was granted, and for no less.
 		within := o.Within(strings.Fields(c.granted)).Scopes
-		if slices.ContainsFunc(missing, func(s string) bool { return slices.Contains(within, s) }) || len(within)+len(missing) != len(o.Scopes) {
+		beyond := toolkit.LostScopes(strings.Fields(c.granted), o.Scopes)
+		if slices.ContainsFunc(missing, func(s string) bool { return slices.Contains(within, s) }) || len(within)+len(missing) != len(o.Scopes)+len(beyond) {
 			t.Errorf("%+v: within %q", c, within)
 		}
 		if strings.Join(o.Scopes, " ") != c.asked {

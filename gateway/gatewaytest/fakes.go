@@ -5,7 +5,9 @@ package gatewaytest
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,11 +49,48 @@ func (c *Credentials) Connect(user string, tk *toolkit.Toolkit, token string) {
 	}
 }
 
-// Change edits what a user has granted.
-func (c *Credentials) Change(user, toolkitID string, edit func(*connection.Connection)) {
+// Add gives a user a token for a further account.
+func (c *Credentials) Add(user string, tk *toolkit.Toolkit, id, label, token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID}
+	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: tk.ID, Account: id}
+	c.first[key] = token
+	c.grants[key] = connection.Connection{
+		Key: key, ID: id, Version: 1, Status: connection.Active, AccountLabel: label,
+		AccessToken: secret.New(token), Granted: connection.Grantee{Hosts: tk.Origins()},
+	}
+}
+
+// Drop takes a user's first connection away.
+func (c *Credentials) Drop(user, toolkitID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.grants, connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID})
+}
+
+// accounts are those that a key may mean. Without the first one, nobody is the default.
+func (c *Credentials) accounts(key connection.Key) connection.Accounts {
+	found := connection.Accounts{Nobody: true}
+	for k, grant := range c.grants {
+		if k.Tenant == key.Tenant && k.User == key.User && k.Toolkit == key.Toolkit {
+			found.All = append(found.All, grant.Choice())
+			found.Nobody = found.Nobody && k.Account != ""
+		}
+	}
+	slices.SortFunc(found.All, func(a, b connection.Choice) int { return strings.Compare(a.ID, b.ID) })
+	return found
+}
+
+// Change edits what a user has granted.
+func (c *Credentials) Change(user, toolkitID string, edit func(*connection.Connection)) {
+	c.ChangeAccount(user, toolkitID, "", edit)
+}
+
+// ChangeAccount edits what a user has granted for a further account.
+func (c *Credentials) ChangeAccount(user, toolkitID, id string, edit func(*connection.Connection)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := connection.Key{Tenant: caller.DefaultTenant, User: user, Toolkit: toolkitID, Account: id}
 	grant := c.grants[key]
 	edit(&grant)
 	c.grants[key] = grant
@@ -68,16 +107,18 @@ func (c *Credentials) Fail(token, renew error) {
 func (c *Credentials) Token(ctx context.Context, _ *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	grant, known := c.grants[key]
 	switch {
 	case ctx.Err() != nil:
-		return grant, ctx.Err()
+		return connection.Connection{}, ctx.Err()
 	case c.TokenErr != nil:
-		return grant, c.TokenErr
-	case !known:
-		return grant, &connection.Unusable{Status: connection.NotConnected, Reason: connection.NoConnection}
+		return connection.Connection{}, c.TokenErr
 	}
-	return grant, nil
+	account, err := c.accounts(key).Pick(key.Account)
+	if err != nil {
+		return connection.Connection{}, err
+	}
+	key.Account = account
+	return c.grants[key], nil
 }
 
 // Renew implements gateway.Credentials: once for a token, however many ask.
@@ -127,14 +168,14 @@ type Links struct {
 	mu      sync.Mutex
 	err     error
 	pending bool
-	asked   gateway.Ask
+	asked   []gateway.Ask
 }
 
-// Asked is what the last link was asked for.
-func (l *Links) Asked() gateway.Ask {
+// Asked gives what links were asked for.
+func (l *Links) Asked() []gateway.Ask {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.asked
+	return slices.Clone(l.asked)
 }
 
 // Open says that the user has opened the link.
@@ -155,12 +196,16 @@ func (l *Links) Fail(err error) {
 func (l *Links) Link(_ context.Context, who caller.Caller, tk *toolkit.Toolkit, ask gateway.Ask) (gateway.Link, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.asked = ask
 	if l.err != nil {
 		return gateway.Link{}, l.err
 	}
+	l.asked = append(l.asked, ask)
+	id := who.User + "_" + tk.ID
+	if ask.Account != "" {
+		id += "_" + ask.Account
+	}
 	return gateway.Link{
-		ConnectURL: "https://connect.example.com/connect/lnk_" + who.User + "_" + tk.ID,
+		ConnectURL: "https://connect.example.com/connect/lnk_" + id,
 		ExpiresAt:  LinkExpiry,
 		StatusURL:  "https://connect.example.com/v1/connections/" + tk.ID,
 		Pending:    l.pending,

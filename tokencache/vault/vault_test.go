@@ -48,7 +48,7 @@ func full() connection.Connection {
 		Granted:      connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
 		Variables:    map[string]string{"instance": "na1.example"},
 		Intent:       &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
-		AccountLabel: "alice@example.com", CreatedAt: at.Add(-time.Hour), UpdatedAt: at,
+		AccountLabel: "alice@example.com", Label: "Work", NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at, LastUsed: at.Add(-time.Minute),
 		Beyond: secret.New(`{"later":["x"]}`),
 	}
 }

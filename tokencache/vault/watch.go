@@ -13,7 +13,7 @@ import (
 // News is what Watch tells, as in [store.News].
 type News struct {
 	Kind store.NewsKind
-	Key  connection.Key // of the connection that has changed
+	Key  connection.Key // of the connection that has changed, or of the first one where the default has
 	Err  error
 }
 
@@ -24,8 +24,8 @@ func (v *Vault) Shared() bool {
 	return watches
 }
 
-// Watch tells of changes of connections, as [store.Watcher] does, and of those of no
-// other record. Where the store is not shared, it returns at once.
+// Watch tells of changes of connections and of which is the default, as [store.Watcher]
+// does, and of those of no other record. Where the store is not shared, it returns at once.
 func (v *Vault) Watch(ctx context.Context, tell func(News)) error {
 	w, watches := v.store.(store.Watcher)
 	if !watches {
@@ -35,6 +35,8 @@ func (v *Vault) Watch(ctx context.Context, tell func(News)) error {
 		if n.Kind != store.Changed {
 			tell(News{Kind: n.Kind, Err: n.Err})
 		} else if key, ok := connectionKey(n.Key); ok {
+			tell(News{Kind: n.Kind, Key: key})
+		} else if key, ok := defaultKey(n.Key); ok {
 			tell(News{Kind: n.Kind, Key: key})
 		}
 	})
