@@ -202,7 +202,7 @@ func (r rewriter) links(value string) string {
 		}
 		out.WriteString(between)
 		between, rest, more = strings.Cut(after, "<")
-		if looksLikeNext(between) {
+		if looksLikeNext(between) || goesOn(between) {
 			return ""
 		}
 		if looksLikeNext(address + between) {
@@ -217,6 +217,16 @@ func (r rewriter) links(value string) string {
 func looksLikeNext(text string) bool {
 	_, next, _ := strings.Cut(text, ",")
 	return strings.ContainsAny(next, "/\\")
+}
+
+// goesOn reports whether something stands behind a bracket before the first parameter.
+// Clients that take all up to there for the address, such as Python's requests, would put
+// it behind ours: "<a>b/../../slack" is a path that leads out of the toolkit.
+func goesOn(text string) bool {
+	if i := strings.IndexAny(text, ";,"); i >= 0 {
+		text = text[:i]
+	}
+	return strings.Trim(text, webSpace+`"`) != "" // the end of a parameter that has brackets in it
 }
 
 func (x *exchange) rewriter() rewriter {

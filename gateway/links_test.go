@@ -164,6 +164,7 @@ func FuzzLinks(f *testing.F) {
 		`<https://api.github.test/%2e%2E/slack>`, `</a%zz/../../slack>`, `<https://gw.test./slack>`, `<http://..>`,
 		`<https://gw.test/slack; rel="next"`, `https://gw.test/slack; rel="next"`, `</x>; title=", <https://gw.test/slack>; rel=next; "`,
 		`</x>; title=",https://gw.test/slack; "`, `<https://evil.test/<https://gw.test/slack>; rel="next"`, `<https://gw.test;.evil.test/>`, `</a,/slack>`, `<,> ../../slack`, "<\u00a0https://e.test/../../../slack>",
+		`<a>e.test/../../../slack; rel="next"`,
 	} {
 		f.Add(seed)
 	}
