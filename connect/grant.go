@@ -125,7 +125,7 @@ func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
 	issuer, client := t.toolkit.Grantee()
 	mayLive := func(c connection.Connection) bool {
 		return c.Granted.Issuer == issuer && c.Granted.ClientID == client &&
-			(t.label == "" || c.AccountLabel == "" || strings.EqualFold(c.AccountLabel, t.label))
+			(t.label == "" || c.AccountLabel == "" || connection.SameName(c.AccountLabel, t.label))
 	}
 	if slices.ContainsFunc(conns, mayLive) {
 		return nil
