@@ -45,7 +45,8 @@ func (s *Service) Forget(ctx context.Context, requestID, tenant, user string) (d
 			break
 		}
 		for _, c := range conns {
-			outcome, err := s.disconnect(ctx, requestID, c.Key)
+			// All of the user's go: who may live on a grant is told by its account alone.
+			outcome, err := s.takeAway(ctx, requestID, c.Key, s.cfg.Vault.GrantShared)
 			if errors.Is(err, connection.ErrNotConnected) {
 				continue
 			}
