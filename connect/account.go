@@ -6,10 +6,12 @@ package connect
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
@@ -49,11 +51,30 @@ func label(text []byte, field string) string {
 		value = object[name]
 	}
 	s, _ := value.(string)
-	clean := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)))
-	return string(clean[:min(len(clean), maxLabel)])
+	return oneLine(s)
 }
+
+// oneLine is for people to read, and for comparing accounts: two names that differ come
+// out different. So what cannot be shown is spelled out rather than left out, and the end
+// of a name that is too long gives way to a hash of all of it. Else who may choose a name
+// at a provider could choose one that comes out as another's, or as one that
+// expect_account names.
+func oneLine(s string) string {
+	var clean strings.Builder
+	for _, r := range strings.TrimSpace(s) {
+		if unicode.IsPrint(r) && r != unprinted {
+			clean.WriteRune(r)
+		} else {
+			fmt.Fprintf(&clean, "%c%04x", unprinted, r)
+		}
+	}
+	all := []rune(clean.String())
+	if len(all) <= maxLabel {
+		return string(all)
+	}
+	end := string(unprinted) + hash(clean.String())[:32]
+	return string(all[:maxLabel-utf8.RuneCountInString(end)]) + end
+}
+
+// unprinted stands before what cannot be shown. No name that is shown as it is has it.
+const unprinted = unicode.ReplacementChar

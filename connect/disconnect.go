@@ -30,6 +30,8 @@ type revocation struct {
 	Toolkit      string    `json:"toolkit"`
 	Tenant       string    `json:"tenant"`
 	User         string    `json:"user"`
+	Connection   string    `json:"connection,omitempty"` // its id
+	Account      string    `json:"account,omitempty"`    // the provider's name for it
 	ClientID     string    `json:"client_id"`
 	Issuer       string    `json:"issuer"`
 	AccessToken  string    `json:"access_token,omitempty"`
@@ -70,6 +72,13 @@ const (
 // disconnect takes a connection away: first here, so that no call uses it any more, and
 // then at the provider.
 func (s *Service) disconnect(ctx context.Context, requestID string, key connection.Key) (undoing, error) {
+	return s.takeAway(ctx, requestID, key, func(ctx context.Context, c connection.Connection) (bool, error) {
+		return s.livesOn(ctx, c, s.cfg.Now())
+	})
+}
+
+// takeAway is disconnect. Where shared says so, the grant is left to who else lives on it.
+func (s *Service) takeAway(ctx context.Context, requestID string, key connection.Key, shared sharing) (undoing, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
 	defer cancel()
 	var conn connection.Connection
@@ -87,7 +96,7 @@ func (s *Service) disconnect(ctx context.Context, requestID string, key connecti
 			}
 			audited = true
 		}
-		if paper, err = s.noteRevocation(ctx, conn, paper); err != nil {
+		if paper, err = s.noteRevocation(ctx, conn, paper, shared); err != nil {
 			return err
 		}
 		return s.cfg.Vault.Remove(ctx, conn) // ErrConflict: a refresh came between, with another token
@@ -115,23 +124,25 @@ func (s *Service) tidyDefault(ctx context.Context, key connection.Key) {
 	}
 }
 
+// sharing reports whether others live on a connection's grant.
+type sharing func(context.Context, connection.Connection) (bool, error)
+
 // noteRevocation writes down what is to be revoked. nil: there is no way, or nothing.
-func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection, before *vault.Document) (*vault.Document, error) {
+func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection, before *vault.Document, shared sharing) (*vault.Document, error) {
 	o := s.revocable(conn)
 	if o == nil {
 		return nil, nil
 	}
-	if o.RevokeStyle == "" || o.RevokeStyle == toolkit.RevokeToken {
-		// RFC 7009 ends the whole grant: at Google, of every toolkit with this
-		// client. Who else uses it keeps it, and the last one ends it.
-		if shared, err := s.cfg.Vault.GrantShared(ctx, conn); shared || err != nil {
+	if endsAll(o) { // who else uses it keeps it, and the last one ends it
+		if others, err := shared(ctx, conn); others || err != nil {
 			return nil, err
 		}
 	}
 	now := s.cfg.Now()
 	text, err := json.Marshal(revocation{
-		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, ClientID: o.ClientID, Issuer: o.Grantor(),
-		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(), Since: now, Next: now,
+		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, Connection: conn.ID, Account: conn.AccountLabel, ClientID: o.ClientID, Issuer: o.Grantor(),
+		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(), Since: now,
+		Next: now.Add(finishLimit), // until when whoever writes this is at work on it
 	})
 	if err != nil {
 		return nil, err
@@ -183,9 +194,13 @@ func (s *Service) revoke(ctx context.Context, d vault.Document) error {
 		}
 		return err
 	}
-	err := s.cfg.Vault.Delete(ctx, d.Name, d.Version)
+	return struck(s.cfg.Vault.Delete(ctx, d.Name, d.Version))
+}
+
+// struck is for a revocation that is done with: another gateway may have done it too.
+func struck(err error) error {
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
-		return nil // another gateway has done it too
+		return nil
 	}
 	return err
 }
@@ -204,7 +219,7 @@ func (s *Service) RetryRevocations(ctx context.Context) (done, left int, err err
 			if json.Unmarshal(d.Plain, &r) != nil {
 				continue
 			}
-			if s.cfg.Now().Before(r.Next) || s.revoke(ctx, d) != nil {
+			if s.cfg.Now().Before(r.Next) || s.retry(ctx, d, r) != nil {
 				left++
 				continue
 			}
@@ -214,4 +229,19 @@ func (s *Service) RetryRevocations(ctx context.Context) (done, left int, err err
 			return done, left, ctx.Err()
 		}
 	}
+}
+
+// retry revokes later what could not be revoked at once. What came to be needed meanwhile
+// stays, and whoever disconnects that ends it.
+func (s *Service) retry(ctx context.Context, d vault.Document, r revocation) error {
+	if o := s.client(r.Toolkit); o != nil {
+		needed, err := s.needed(ctx, o, r)
+		if err != nil {
+			return err
+		}
+		if needed {
+			return struck(s.cfg.Vault.Delete(ctx, d.Name, d.Version))
+		}
+	}
+	return s.revoke(ctx, d)
 }

@@ -37,8 +37,13 @@ const (
 	stateBytes = 24
 )
 
-// begin stores a new flow and gives the address to send the browser to.
-func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, browser string) (address string, err error) {
+// maxFlows is how many flows of a part of a link are kept, the latest: one for each tab that
+// somebody may have open. Whoever presses the button again and again makes no more records.
+const maxFlows = 5
+
+// begin stores a new flow. It gives the address to send the browser to, and what the flow
+// is called.
+func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, browser string) (address, ref string, err error) {
 	state := random(stateBytes)
 	f := &flow{
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),
@@ -46,9 +51,31 @@ func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, brows
 	}
 	address, err = oauth.AuthorizeURL(tk.OAuth.Asking(l.Scopes), f.RedirectURI, state, f.Verifier)
 	if err != nil {
-		return "", fmt.Errorf("making the authorize URL: %w", err)
+		return "", "", fmt.Errorf("making the authorize URL: %w", err)
 	}
-	return address, s.saveFlow(ctx, state, f)
+	return address, hash(state), s.saveFlow(ctx, state, f)
+}
+
+// began notes a flow, and gives those that are too many with it.
+func (p *part) began(ref string) (old []string) {
+	p.Flows = append(p.Flows, ref)
+	over := max(len(p.Flows)-maxFlows, 0)
+	old, p.Flows = p.Flows[:over:over], p.Flows[over:]
+	return old
+}
+
+// dropFlows removes flows that nobody comes back from any more. What stays where that
+// fails ends within minutes. Whoever closes the browser at the right moment does not make
+// it fail.
+func (s *Service) dropFlows(ctx context.Context, refs ...string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
+	defer cancel()
+	for _, ref := range refs {
+		name := vault.Name("flow", ref)
+		if err := s.cfg.Vault.Delete(ctx, name, 1); errors.Is(err, store.ErrConflict) {
+			_ = s.cfg.Vault.Delete(ctx, name, 2) // a callback has spent it
+		}
+	}
 }
 
 // flowOf reads the flow with this state.

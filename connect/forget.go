@@ -42,10 +42,13 @@ func (s *Service) Forget(ctx context.Context, requestID, tenant, user string) (d
 			return done, err
 		}
 		if len(conns) == 0 {
-			break
+			if more, err := s.erase(ctx, tenant, user, &done); !more || err != nil {
+				return done, err
+			}
 		}
 		for _, c := range conns {
-			outcome, err := s.disconnect(ctx, requestID, c.Key)
+			// All of the user's go: who may live on a grant is told by its account alone.
+			outcome, err := s.takeAway(ctx, requestID, c.Key, s.cfg.Vault.GrantShared)
 			if errors.Is(err, connection.ErrNotConnected) {
 				continue
 			}
@@ -55,10 +58,18 @@ func (s *Service) Forget(ctx context.Context, requestID, tenant, user string) (d
 			done.count(outcome)
 		}
 	}
-	if done.Records, err = s.cfg.Vault.EraseUser(ctx, tenant, user); err != nil {
-		return done, fmt.Errorf("forgetting a user: %w", err)
+	return done, errors.New("forgetting a user: somebody connects all the while")
+}
+
+// erase removes what is left without connections, and reports whether there are some again.
+func (s *Service) erase(ctx context.Context, tenant, user string, done *Forgotten) (more bool, err error) {
+	removed, err := s.cfg.Vault.EraseUser(ctx, tenant, user)
+	if err != nil {
+		return false, fmt.Errorf("forgetting a user: %w", err)
 	}
-	return done, nil
+	done.Records += removed
+	conns, err := s.cfg.Vault.OfUser(ctx, tenant, user)
+	return len(conns) > 0, err
 }
 
 func (f *Forgotten) count(outcome undoing) {

@@ -4,6 +4,7 @@
 package connect_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -130,6 +131,42 @@ func TestAGrantOfAForgottenUserIsTakenBackLaterWhereTheProviderIsAway(t *testing
 	}
 	if text := w.all(t); strings.Contains(text, alice.User) {
 		t.Errorf("left:\n%s", text)
+	}
+}
+
+// lateVault is one to which a callback, at another gateway say, saves what it has after the
+// last look at what the user has.
+type lateVault struct {
+	connect.Vault
+	late func()
+}
+
+func (v *lateVault) EraseUser(ctx context.Context, tenant, user string) (int, error) {
+	if late := v.late; late != nil {
+		v.late = nil
+		late()
+	}
+	return v.Vault.EraseUser(ctx, tenant, user)
+}
+
+func TestWhatIsConnectedInTheLastMomentIsTakenBackToo(t *testing.T) {
+	w, _ := connected(t)
+	conn := w.connection()
+	conn.Version = 0
+	w.damage(t, connection.Key{Tenant: alice.Tenant, User: alice.User, Toolkit: "acme", Account: "conn_damaged"})
+	w.reload(func(cfg *connect.Config) {
+		cfg.Vault = &lateVault{w.vault, func() {
+			if _, err := w.vault.Save(t.Context(), conn); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	if done, _ := w.forget(t, alice.User); done.Connections != 2 || done.Revoked != 2 || done.Records != 1 {
+		t.Errorf("%+v", done)
+	}
+	w.notConnected()
+	if len(w.gone) != 2 {
+		t.Errorf("told that these are gone: %v", w.gone)
 	}
 }
 

@@ -156,11 +156,11 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 		failure, err = s.fits(ctx, l, account)
 	}
 	if failure == "" {
-		if err = s.keepKey(ctx, v, l, tk, key, account); err == nil {
-			s.report("connected", v, l, "", nil)
-			return ""
-		}
-		failure = ours
+		failure, err = s.keepKey(ctx, v, l, tk, key, account)
+	}
+	if failure == "" {
+		s.report("connected", v, l, "", nil)
+		return ""
 	}
 	s.report("failed", v, l, failure, err)
 	if err := s.cfg.Audit.Record(l.record(s.cfg.Now(), audit.ConnectFail, v.id, failure)); err != nil {
@@ -170,19 +170,22 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 }
 
 // keepKey saves a key as the user's connection. An earlier one keeps its id.
-func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string) error {
+func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string) (failure string, err error) {
 	now := s.cfg.Now()
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {
-		return err
+		return ours, err
 	}
 	var conn connection.Connection
-	err := persist(ctx, func() error {
+	err = persist(ctx, func() error {
 		p, err := s.place(ctx, l)
-		if err == nil {
-			err = s.settle(ctx, &p, tk, account, nil)
-		}
 		if err != nil {
+			return err
+		}
+		if failure, _ = p.takes(account); failure != "" { // since fits has looked, another account may have come
+			return nil
+		}
+		if err := s.settle(ctx, &p, tk, account, nil); err != nil {
 			return err
 		}
 		fresh := p.granted(tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
@@ -191,9 +194,12 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("keeping a key: %w", err)
+		return ours, fmt.Errorf("keeping a key: %w", err)
+	}
+	if failure != "" {
+		return failure, errAnotherHere
 	}
 	l.Account, l.kept = account, conn.Key
 	s.cfg.Connected(conn)
-	return nil
+	return "", nil
 }

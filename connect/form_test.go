@@ -16,6 +16,7 @@ import (
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -226,4 +227,25 @@ func TestAKeyOfAnAccountThatIsNotExpectedIsNotKept(t *testing.T) {
 	}
 	w.notConnected()
 	w.wantReported("failed other_account")
+}
+
+// Two tabs with two links, such as those of two agents, and two keys.
+func TestAKeyOfAnotherAccountIsNotPutOverOneThatCameMeanwhile(t *testing.T) {
+	w, _ := newKeyWorld(t)
+	w.audit.fail = func(e audit.Event) error {
+		if e == audit.Connected {
+			w.audit.fail = nil
+			if _, err := w.vault.Save(t.Context(), connection.Connection{
+				Key: aliceKey, ID: "conn_1", Status: connection.Active, AccessToken: secret.New("bobs"), AccountLabel: "bob@acme.example", Granted: connection.Grantee{Issuer: "api_key"},
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	p := newBrowser(w).enter(w.link(alice), goodKey)
+	p.says(t, "another account than the one that is connected here")
+	if c := w.connection(); c.AccessToken.Reveal() != "bobs" || c.AccountLabel != "bob@acme.example" || len(w.told) != 0 {
+		t.Errorf("%q is kept as %q, and %d are told of", c.AccessToken.Reveal(), c.AccountLabel, len(w.told))
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -118,21 +117,10 @@ func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (f
 // nobody can tell whose account it is, each of the user's by the same client may, and a
 // callback that somebody has altered must not cost the one that works.
 func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
-	conns, err := s.cfg.Vault.OfUser(ctx, t.link.Tenant, t.link.User)
-	if err != nil {
-		return err
-	}
 	issuer, client := t.toolkit.Grantee()
-	mayLive := func(c connection.Connection) bool {
-		return c.Granted.Issuer == issuer && c.Granted.ClientID == client &&
-			(t.label == "" || c.AccountLabel == "" || strings.EqualFold(c.AccountLabel, t.label))
-	}
-	if slices.ContainsFunc(conns, mayLive) {
-		return nil
-	}
 	stray := connection.Connection{Key: t.link.first(), AccountLabel: t.label, Granted: connection.Grantee{Issuer: issuer, ClientID: client}}
-	stray.Key.Account = "none" // it has no record, and so each that is found is another one's
-	if shared, err := s.cfg.Vault.GrantShared(ctx, stray); shared || err != nil {
+	stray.Key.Account = noAccount
+	if shared, err := s.livesOn(ctx, stray, time.Time{}); shared || err != nil {
 		return err
 	}
 	return s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken)

@@ -68,6 +68,8 @@ type part struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+	// Flows are the latest that were begun with it, by the hash of their state.
+	Flows []string `json:"flows,omitempty"`
 
 	kept connection.Key // of the connection that was saved by it, in this very request
 }

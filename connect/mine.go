@@ -16,6 +16,7 @@ import (
 
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 // minePath is the page where people see what they have connected, and take it back.
@@ -105,8 +106,8 @@ func (s *Service) serveUndo(v visit) {
 		s.minePage(v, user, conns, pressAgain)
 		return
 	}
-	// The id comes from the form, and counts only among this person's own.
-	i := slices.IndexFunc(conns, func(c connection.Connection) bool { return c.ID == v.r.PostFormValue("id") })
+	// It comes from the form, and counts only among this person's own.
+	i := slices.Index(handles(conns), v.r.PostFormValue("id"))
 	if i < 0 {
 		v.redirect(s.mineURL("")) // a second click, or another tab: it is gone
 		return
@@ -138,6 +139,23 @@ func (s *Service) serveUndo(v visit) {
 		s.cfg.Report(Event{What: string(outcome), Tenant: conns[i].Tenant, User: user, Toolkit: conns[i].Toolkit, RequestID: v.id})
 		v.redirect(s.mineURL(outcome))
 	}
+}
+
+// handles are what buttons call a person's connections: by their ids. An id of several is
+// none of them. Who asks for an account by an id may get that one (see place.comes), and
+// so an agent can have a connection go by the id of another toolkit's. The button of the
+// one would switch off or disconnect the other.
+func handles(conns []connection.Connection) []string {
+	count, all := map[string]int{}, make([]string, len(conns))
+	for _, c := range conns {
+		count[c.ID]++
+	}
+	for i, c := range conns {
+		if all[i] = c.ID; count[c.ID] > 1 {
+			all[i] = vault.Name(c.Tenant, c.Toolkit, c.Key.Account) // no id has a slash
+		}
+	}
+	return all
 }
 
 // What the buttons on that page do.
@@ -230,8 +248,9 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		s.trouble(v, nil, "mine", err)
 		return
 	}
-	for _, c := range conns {
-		r := row{ID: c.ID, Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
+	ids := handles(conns)
+	for i, c := range conns {
+		r := row{ID: ids[i], Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
 		_, r.MayRest = c.Status.After(connection.SwitchOff)
 		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/connection"
@@ -116,7 +115,7 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 		return nil
 	}
 	for _, c := range p.beside.All {
-		if !strings.EqualFold(c.AccountLabel, label) || c.Label != "" && p.name != "" {
+		if !connection.SameName(c.AccountLabel, label) || c.Label != "" && p.name != "" {
 			continue
 		}
 		key := p.key
@@ -183,7 +182,7 @@ func (p place) newID() string {
 // put saves a connection in its place. One that takes the first one's beside others must
 // not become the default by that: whose account calls go to is the user's to choose.
 func (s *Service) put(ctx context.Context, p place, conn connection.Connection) (connection.Connection, error) {
-	if strings.EqualFold(conn.Label, conn.AccountLabel) {
+	if connection.SameName(conn.Label, conn.AccountLabel) {
 		conn.Label = ""
 	}
 	if p.before.Version == 0 && p.key.Account == "" && len(p.beside.All) > 0 {

@@ -196,10 +196,18 @@ func (s *Service) start(v visit, l *part) {
 	// The flow first: where the link cannot be written then, nothing says that
 	// somebody is on the way.
 	browser := s.greet(v)
-	address, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, browser)
+	address, ref, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, browser)
+	var old []string
 	if err == nil {
-		err = s.take(v.r.Context(), l, hash(browser), func(p *part) { p.Started, p.Failure, p.Browser = now, "", "" })
+		err = s.take(v.r.Context(), l, hash(browser), func(p *part) {
+			p.Started, p.Failure, p.Browser = now, "", ""
+			old = p.began(ref)
+		})
 	}
+	if err != nil {
+		old = []string{ref}
+	}
+	s.dropFlows(v.r.Context(), old...)
 	switch {
 	case errors.Is(err, errTaken):
 		v.redirect(s.linkURL(l.ID))

@@ -233,3 +233,42 @@ func TestALinkWhoseToolkitIsGoneSaysSo(t *testing.T) {
 		})
 	}
 }
+
+// Each press makes a record, and whoever has a link may press for as long as it lives.
+func TestWhoPressesAgainAndAgainMakesNoMoreRecords(t *testing.T) {
+	for name, link := range map[string]func(*world) string{
+		"one":     func(w *world) string { return w.link(alice) },
+		"several": func(w *world) string { return w.linkFor(alice, "acme", "second") + "/acme" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, threeToolkits(t))
+			b, at := newBrowser(w), link(w)
+			var callbacks []string
+			for range 12 {
+				callbacks = append(callbacks, b.consent(at, "alice"))
+				if n := w.store.count("flow"); n > 5 {
+					t.Fatalf("%d flows are kept", n)
+				}
+			}
+			b.get(callbacks[0]).want(t, http.StatusBadRequest, "This sign-in cannot be finished")
+			b.get(callbacks[7]) // of another tab
+			if w.connection().AccountLabel != "alice@acme.example" {
+				t.Error("one of the latest cannot be finished")
+			}
+		})
+	}
+}
+
+func TestAPressThatComesToNothingLeavesNoFlow(t *testing.T) {
+	w := newWorld(t)
+	b, link := newBrowser(w), w.link(alice)
+	p := b.get(link)
+	w.store.failing("put", "link")
+	b.press(p).want(t, http.StatusServiceUnavailable, sorry)
+	w.store.works()
+	w.store.before("put", "flow", func() { newBrowser(w).connect(link, "alice") })
+	b.press(p)
+	if n := w.store.count("flow"); n != 1 {
+		t.Errorf("%d flows are kept, want that of who was faster", n)
+	}
+}

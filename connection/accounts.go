@@ -35,10 +35,36 @@ func (c Connection) Choice() Choice {
 	return Choice{Account: c.Key.Account, ID: c.ID, Label: c.Label, AccountLabel: c.AccountLabel, Status: c.Status}
 }
 
-// Means reports whether somebody who says name may mean c. Case does not count in
-// labels: providers show addresses as people wrote them.
+// Means reports whether somebody who says name may mean c. What looks like an id is one:
+// of a connection that was taken away, maybe, and no account may be called like it to get
+// the calls that were meant for that one.
 func (c Choice) Means(name string) bool {
-	return name != "" && (c.ID == name || strings.EqualFold(c.Label, name) || strings.EqualFold(c.AccountLabel, name))
+	if name == "" || LooksLikeID(name) {
+		return name != "" && c.ID == name
+	}
+	return c.ID == name || SameName(c.Label, name) || SameName(c.AccountLabel, name)
+}
+
+// SameName compares names of accounts. Case does not count: providers show addresses as
+// people wrote them. That is so for ASCII alone: to strings.EqualFold, a Kelvin sign is a
+// k, and at a provider the two may be names of two people.
+func SameName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // Accounts are all connections of one user to one toolkit.
@@ -112,5 +138,5 @@ func SameAccount(a, b string) (same, known bool) {
 	if a == "" || b == "" || strings.Contains(a, "@") != strings.Contains(b, "@") {
 		return false, false
 	}
-	return strings.EqualFold(a, b), true
+	return SameName(a, b), true
 }

@@ -38,6 +38,21 @@ func TestANameMeansOneConnectionOrNone(t *testing.T) {
 	}
 }
 
+// A provider lets people call themselves what they like.
+func TestNoAccountIsNamedAfterAConnectionThatWasTakenAway(t *testing.T) {
+	gone := "conn_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	accounts := connection.Accounts{All: []connection.Choice{{ID: "conn_2", AccountLabel: gone, Label: gone}, {Account: "conn_3", ID: "conn_3", AccountLabel: "mi\u212ae"}}}
+	for _, name := range []string{gone, "mike"} {
+		if account, err := accounts.Pick(name); err == nil {
+			t.Errorf("%s means %q", name, account)
+		}
+	}
+	accounts.All[0].ID = gone
+	if _, err := accounts.Pick(gone); err != nil {
+		t.Errorf("by its id: %v", err)
+	}
+}
+
 func TestNobodyGuessesWhereThereIsNoDefault(t *testing.T) {
 	two := connection.Accounts{All: []connection.Choice{{Account: "conn_2", ID: "conn_2"}, {Account: "conn_3", ID: "conn_3"}}, Nobody: true}
 	_, err := two.Pick("")
@@ -71,6 +86,8 @@ func TestAccountsAreComparedOnlyWhereTheyCanBe(t *testing.T) {
 		same, known bool
 	}{
 		{"alice@x.example", "Alice@X.example", true, true}, {"alice@x.example", "bob@x.example", false, true}, {"alice", "bob", false, true},
+		{"mike", "mi\u212ae", false, true}, {"alice\u017f@x.example", "alices@x.example", false, true}, // letters that others fold to k and s
+		{"É", "é", false, true}, {"", "\u212a", false, false},
 		{"alice", "alice@x.example", false, false}, {"", "alice", false, false}, {"alice", "", false, false}, {"", "", false, false},
 	} {
 		if same, known := connection.SameAccount(c.a, c.b); same != c.same || known != c.known {

@@ -49,10 +49,10 @@ func (t *Toolkit) Expects(account, user string) bool {
 	if len(t.ExpectAccount) == 0 {
 		return true
 	}
-	account = strings.ToLower(account)
+	account = lower(account)
 	for _, pattern := range t.ExpectAccount {
 		rest, wild := strings.CutPrefix(pattern, "*") // before the user's id is put in
-		rest = strings.ToLower(strings.ReplaceAll(rest, "{user}", user))
+		rest = lower(strings.ReplaceAll(rest, "{user}", user))
 		if account != "" && (!wild && account == rest || wild && len(account) > len(rest) && strings.HasSuffix(account, rest)) {
 			return true
 		}

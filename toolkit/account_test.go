@@ -28,7 +28,9 @@ func TestAnAccountIsExpectedOrNot(t *testing.T) {
 		{[]string{"*@example.com"}, "bob@notexample.com", "ada", false},
 		{[]string{"*@example.com"}, "bob@example.com.evil.example", "ada", false},
 		{[]string{"*@example.com"}, "", "ada", false},
-		{[]string{"{user}"}, "x", "*", false}, // a user's id is no pattern
+		{[]string{"{user}"}, "x", "*", false},                                    // a user's id is no pattern
+		{[]string{"{user}@example.com"}, "mi\u212ae@example.com", "mike", false}, // a Kelvin sign is no k
+		{[]string{"{user}"}, "MIKE", "mike", true},
 		{[]string{"robot", "*@example.org"}, "robot", "ada", true},
 	} {
 		tk := &toolkit.Toolkit{ExpectAccount: c.patterns}

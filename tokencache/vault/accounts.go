@@ -182,7 +182,10 @@ func (v *Vault) choose(ctx context.Context, key connection.Key, account *string)
 }
 
 // EraseUser removes what is left of a user when their connections are gone: which account
-// was the default, and connections that cannot be read, which no other way leads to.
+// was the default, and connections that cannot be read, which no other way leads to. One
+// that can be read has come in this very moment. It stays for whoever brings it, who sees
+// that it is not wanted any more: removed here, its grant would live on at the provider,
+// and its token in the caches.
 func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int, err error) {
 	if err := v.checked(ctx); err != nil {
 		return 0, err
@@ -199,7 +202,7 @@ func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int
 				key, ok = defaultKey(r.Key)
 			}
 			// The index is in the hands of who can write to the store.
-			if !ok || key.Tenant != tenant || key.User != user {
+			if !ok || key.Tenant != tenant || key.User != user || v.readable(key, r) {
 				continue
 			}
 			switch err := v.store.Delete(ctx, r.Key, r.Version); {
@@ -213,4 +216,16 @@ func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int
 			return removed, nil
 		}
 	}
+}
+
+// readable reports whether a record is a connection that can be read.
+func (v *Vault) readable(key connection.Key, r store.Record) bool {
+	if connectionName(key) != r.Key {
+		return false
+	}
+	plain, err := v.ring.Open(r.Value, r.Key)
+	if err == nil {
+		_, err = decode(key, Document{Name: r.Key, Plain: plain, Version: r.Version})
+	}
+	return err == nil
 }

@@ -280,3 +280,29 @@ func key(account string) connection.Key {
 	k.Account = account
 	return k
 }
+
+func TestOfAUserNothingIsErasedThatCanBeRead(t *testing.T) {
+	under := memstore.New(nil)
+	s := shelf{vault.New(under, ring(t, oneKey)), t}
+	for _, account := range []string{"", "conn_2", "conn_damaged"} {
+		s.put(account, "of "+account)
+	}
+	s.choose("conn_2")
+	r, err := under.Get(t.Context(), nameOf(key("conn_damaged")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Version++
+	r.Value[len(r.Value)-1] ^= 1
+	if err := under.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.EraseUser(t.Context(), first.Tenant, first.User); n != 2 || err != nil {
+		t.Errorf("%d records, %v", n, err)
+	}
+	for account, want := range map[string]error{"": nil, "conn_2": nil, "conn_damaged": connection.ErrNotConnected} {
+		if _, err := s.Load(t.Context(), key(account)); !errors.Is(err, want) {
+			t.Errorf("%q: %v", account, err)
+		}
+	}
+}
