@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -283,5 +284,34 @@ func TestAPersonSeesWhenAConnectionWasLastUsed(t *testing.T) {
 	newBrowserAs(w, alice.User).connect(w.link(alice), "alice") // in place
 	if got := w.connection().LastUsed; !got.Equal(c.LastUsed) {
 		t.Errorf("connected again, last used %s", got)
+	}
+}
+
+// An agent asks for an account of one toolkit by the id of another toolkit's, and the user
+// connects. What the user then takes back is what the button stands at.
+func TestAButtonIsOfTheConnectionThatItStandsAt(t *testing.T) {
+	w, _ := connected(t, threeToolkits(t))
+	acme := w.connection()
+	newBrowserAs(w, alice.User).connect(w.ask(connect.Ask{Toolkits: []string{"second"}, Account: acme.ID}).URL, "alice").want(t, http.StatusOK, "Connected as alice@acme.example")
+	key := connection.Key{Tenant: alice.Tenant, User: alice.User, Toolkit: "second"}
+	if second, err := w.vault.Load(t.Context(), key); err != nil || second.ID != acme.ID {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	b := newBrowserAs(w, alice.User)
+	b.undo(t, acme.ID, "disconnect").want(t, http.StatusOK, "What you have connected") // by what two are called
+	if len(w.gone) != 0 {
+		t.Errorf("gone: %v", w.gone)
+	}
+	p := b.get(mine)
+	_, row, _ := strings.Cut(p.text, "<h2>Second</h2>")
+	_, row, _ = strings.Cut(row, `name="id" value="`)
+	id, _, _ := strings.Cut(row, `"`)
+	b.undo(t, id, "disconnect")
+	if !slices.Equal(w.gone, []connection.Key{key}) {
+		t.Errorf("gone: %v", w.gone)
+	}
+	b.undo(t, acme.ID, "off") // which is the only one now
+	if w.connection().Status != connection.Inactive {
+		t.Error("the one that is left cannot be switched off")
 	}
 }
