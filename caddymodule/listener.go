@@ -16,10 +16,12 @@ import (
 	"github.com/toolgate/toolgate/handover"
 )
 
-// ListenerWrapper makes reloads lose no connection. Without it, a few calls that come in
-// the moment of a reload get `connection reset` or `EOF`: Caddy opens a socket for each
+// ListenerWrapper makes reloads lose no connection that comes in. Without it, a few calls
+// in the moment of a reload get `connection reset` or `EOF`: Caddy opens a socket for each
 // configuration, and Linux resets what waits in the old one's queue. With it the socket
-// stays, and connections from which nothing was read yet go to the new configuration.
+// stays, and connections from which nothing was read yet go to the new configuration. One
+// whose TLS handshake is done cannot go there: over HTTP/1.1, it ends with a request that
+// comes later than half a second after the reload began.
 //
 // It has to stand first, before `tls`:
 //

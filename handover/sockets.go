@@ -12,7 +12,9 @@
 // for the server's refusal.
 //
 // Here a socket stays, and what it takes goes to the newest server. Connections from
-// which the old server has not read go there as well.
+// which the old server has not read go there as well. One whose TLS handshake is done has
+// been read from, and its keys are the old server's: where it has sent no request by the
+// end of settleLimit, an HTTP/1 client of it loses its first one.
 package handover
 
 import (
