@@ -20,8 +20,8 @@ import (
 // in the moment of a reload get `connection reset` or `EOF`: Caddy opens a socket for each
 // configuration, and Linux resets what waits in the old one's queue. With it the socket
 // stays, and connections from which nothing was read yet go to the new configuration. One
-// whose TLS handshake is done cannot go there: over HTTP/1.1, it ends with a request that
-// comes later than half a second after the reload began.
+// whose TLS handshake is done cannot go there: over HTTP/1.1, if it sends no request for
+// half a second, it is closed as kept connections are.
 //
 // It has to stand first, before `tls`:
 //

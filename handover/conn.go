@@ -4,6 +4,7 @@
 package handover
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -23,6 +24,9 @@ type Conn struct {
 	plain  atomic.Bool // and all that is to come is in the socket
 	active atomic.Bool // its first request was read
 	served atomic.Bool // and the server is past the point where it would drop it
+	ended  atomic.Bool // nothing more is read from it
+
+	secured atomic.Pointer[tls.Conn] // what the server sees of it, if that is TLS
 
 	mu      sync.Mutex
 	head    []byte // what comes before that which is still in the socket
@@ -34,6 +38,9 @@ type Conn struct {
 // Read reads, and says that the connection has ended where it went to a newer server.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.notice()
+	if c.ended.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if c.plain.Load() {
 		return c.TCPConn.Read(p)
 	}
@@ -95,6 +102,23 @@ func (c *Conn) leave() {
 	head := c.head
 	c.mu.Unlock()
 	go c.give(head)
+}
+
+// end has the server close a connection whose TLS handshake is done and on which no
+// request came: the client, told so with a close_notify, uses another one. The server
+// would close it anyway, but after it has read the request (net/http's Shutdown). HTTP/2
+// says with a GOAWAY which requests it has not looked at, and needs no such thing.
+func (c *Conn) end() {
+	over := c.secured.Load()
+	if over == nil {
+		return
+	}
+	// It waits for a handshake that is under way.
+	if state := over.ConnectionState(); state.HandshakeComplete && state.NegotiatedProtocol != "h2" && !c.active.Load() {
+		// In this order: the server sets limits of its own between two Reads.
+		c.ended.Store(true)
+		_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 func (c *Conn) give(head []byte) {
@@ -162,14 +186,17 @@ func (c *Conn) limit(t time.Time, set func(time.Time) error) error {
 // read. Right after that the server looks whether it is to shut down, and drops the
 // request if so; that it did not is known from its next Read or Write.
 func State(conn net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		return
-	}
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // a *tls.Conn
+	over, secured := conn.(*tls.Conn)
+	if secured {
 		conn = over.NetConn()
 	}
-	if c, ok := conn.(*Conn); ok && !c.active.Load() {
+	c, ok := conn.(*Conn)
+	switch {
+	case !ok || c.active.Load():
+	case state != http.StateNew:
 		c.active.Store(true)
+	case secured:
+		c.secured.Store(over)
 	}
 }
 

@@ -4,14 +4,12 @@
 package handover
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -295,17 +293,14 @@ func TestAReloadDoesNotWaitForever(t *testing.T) {
 // The real servers, and clients that make each call on a connection of its own, which
 // therefore nothing makes up for.
 func TestNoFreshConnectionIsLostOverManyReloads(t *testing.T) {
-	secure := httptest.NewUnstartedServer(nil)
-	secure.StartTLS()
-	defer secure.Close()
-	trust := secure.Client().Transport.(*http.Transport).TLSClientConfig
+	serve, trust := certified(t)
 	for name, with := range map[string]struct {
 		serve  *tls.Config
 		client *tls.Config
 		scheme string
 	}{
 		"in the clear": {nil, nil, "http"},
-		"with TLS":     {secure.TLS, trust, "https"},
+		"with TLS":     {serve, trust, "https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &address{t: t}
@@ -354,7 +349,7 @@ func (a *address) serve(secure *tls.Config) (stop func()) {
 	})}
 	var ln net.Listener = a.join()
 	if secure != nil {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: secure.Certificates})
+		ln = tls.NewListener(ln, secure)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
@@ -363,27 +358,6 @@ func (a *address) serve(secure *tls.Config) (stop func()) {
 			a.t.Error(err)
 		}
 		<-ended
-	}
-}
-
-// A client that has dialled ahead, and sends when the configuration is another one.
-func TestAConnectionDialledAheadIsServedByTheNewServer(t *testing.T) {
-	a := &address{t: t}
-	stop := a.serve(nil)
-	client := a.dial()
-	until(&a.sockets.mu, func() bool {
-		l := a.sockets.open[a.at+" false"].servers[0]
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return len(l.conns) == 1
-	})
-	next := a.serve(nil)
-	stop()
-	defer next()
-	say(t, client, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
-	res, err := http.ReadResponse(bufio.NewReader(client), nil)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatal(res, err)
 	}
 }
 

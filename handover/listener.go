@@ -76,7 +76,7 @@ func (l *Listener) release() {
 }
 
 // settle waits until each connection from which a part of its first request was read
-// has had all of it read.
+// has had all of it read. What has not at the end of ctx is ended.
 func (l *Listener) settle(ctx context.Context) {
 	l.mu.Lock()
 	if l.settled == nil {
@@ -88,6 +88,11 @@ func (l *Listener) settle(ctx context.Context) {
 	select {
 	case <-settled:
 	case <-ctx.Done():
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for c := range l.conns {
+			go c.end()
+		}
 	}
 }
 

@@ -13,8 +13,9 @@
 //
 // Here a socket stays, and what it takes goes to the newest server. Connections from
 // which the old server has not read go there as well. One whose TLS handshake is done has
-// been read from, and its keys are the old server's: where it has sent no request by the
-// end of settleLimit, an HTTP/1 client of it loses its first one.
+// been read from; its keys, and what the handshake asked for (a client's certificate), are
+// the old server's. Where it has sent no request by the end of settleLimit, an HTTP/1
+// client of it is told that it ends, before a request is lost on it.
 package handover
 
 import (
