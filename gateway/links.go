@@ -48,6 +48,11 @@ func (r rewriter) header(h http.Header) {
 	}
 }
 
+// hasLinks reports whether there is anything to rewrite.
+func hasLinks(h http.Header) bool {
+	return h["Link"] != nil || h["Location"] != nil || h["Content-Location"] != nil
+}
+
 // each changes a header's values in a slice of their own: the old one is the
 // provider's answer, which is not ours to change.
 func each(h http.Header, name string, change func(string) string) {

@@ -62,7 +62,9 @@ func (x *exchange) writeHeader() {
 			h[name] = masked(values, x.secrets)
 		}
 	}
-	x.rewriter().header(h)
+	if hasLinks(h) {
+		x.rewriter().header(h)
+	}
 	x.setLength(h)
 	if h["Content-Type"] == nil { // there was none, or it was for this hop
 		h["Content-Type"] = nil // keeps net/http from guessing one

@@ -94,8 +94,11 @@ func ambiguous(detail string) *problem.Problem {
 
 // firstSegment splits "/github/user" into "github" and "/user".
 func firstSegment(escapedPath string) (segment, rest string) {
-	segment, rest, _ = strings.Cut(strings.TrimPrefix(escapedPath, "/"), "/")
-	return segment, "/" + rest
+	escapedPath = strings.TrimPrefix(escapedPath, "/")
+	if i := strings.IndexByte(escapedPath, '/'); i >= 0 {
+		return escapedPath[:i], escapedPath[i:]
+	}
+	return escapedPath, "/"
 }
 
 // plainRequest refuses forms of a request that are not for a gateway of this kind.

@@ -31,7 +31,10 @@ func (t *Toolkit) Target(escapedPath, rawQuery string) (*url.URL, error) {
 	}
 	target := *base
 	target.Path = join(base.Path, path)
-	target.RawPath = join(base.EscapedPath(), rest)
+	target.RawPath = target.Path
+	if escaped := base.EscapedPath(); path != rest || escaped != base.Path {
+		target.RawPath = join(escaped, rest)
+	}
 	target.RawQuery = rawQuery
 	return &target, nil
 }
