@@ -154,6 +154,8 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:     cache.tokens.Unsaved,
 		Stopped:     e.gateway.Disconnect,
+		Withdrawn:   e.gateway.Withdraw,
+		Agents:      e.gateway,
 		Key:         ring.Derive("connect form"),
 		Verifier:    verify.verifier,
 		SignIn:      verify.signIn,

@@ -167,18 +167,18 @@ var errEnded = errors.New("the link was called off")
 // did its work only if it went well. Whoever calls a link off has the last word: what was
 // connected while they did so is taken back.
 func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, failure string) error {
-	now, ended := s.cfg.Now(), false
+	now, ended, forgotten := s.cfg.Now(), false, false
 	err := persist(ctx, func() error {
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
-				l.Used, l.Account = now, done.Account
+				l.Used, l.Account, l.Approved = now, done.Account, done.approved != connection.Key{}
 			}
 			done.link = l.link // as it is from now on
 			return nil
 		})
 		if errors.Is(err, store.ErrNotFound) {
-			ended = true // it was removed, with all that is kept of the user
+			ended, forgotten = true, true // it was removed, with all that is kept of the user
 			return nil
 		}
 		return err
@@ -187,7 +187,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		return err
 	}
 	if failure == "" {
-		if _, err := s.disconnect(ctx, v.id, done.kept); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		if err := s.takeBack(ctx, v.id, done, forgotten); err != nil {
 			return err
 		}
 	}

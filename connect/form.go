@@ -177,9 +177,9 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		return ours, err
 	}
 	var conn connection.Connection
-	err = persist(ctx, func() error {
-		p, err := s.place(ctx, l)
-		if err != nil {
+	var p place
+	err = persist(ctx, func() (err error) {
+		if p, err = s.place(ctx, l); err != nil {
 			return err
 		}
 		if failure, _ = p.takes(account); failure != "" { // since fits has looked, another account may have come
@@ -199,7 +199,7 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 	if failure != "" {
 		return failure, errAnotherHere
 	}
-	l.Account, l.kept = account, conn.Key
+	l.Account, l.kept, l.before = account, conn.Key, p.before
 	s.cfg.Connected(conn)
 	return "", nil
 }

@@ -30,6 +30,7 @@ const (
 	nowhere       = "no_address"    // the provider does not say where the account is, or names a stranger
 	several       = "several"       // the provider names more than one, and nobody can choose
 	altered       = "altered"       // the callback does not say it in any way that could be
+	changed       = "changed"       // the connection is not what the user was shown
 	unproven      = "unproven"      // the callback says it, and the provider knows nothing of it
 )
 
@@ -168,9 +169,9 @@ func exchangeFailure(err error) string {
 // keep saves the grant as the user's connection. An earlier one keeps its id.
 func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
 	var conn connection.Connection
-	err = persist(ctx, func() error {
-		p, err := s.place(ctx, t.link)
-		if err != nil {
+	var p place
+	err = persist(ctx, func() (err error) {
+		if p, err = s.place(ctx, t.link); err != nil {
 			return err
 		}
 		if failure, _ = s.takes(ctx, t, p, g); failure != "" { // since welcome has looked, another account may have come
@@ -195,7 +196,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.kept = conn.Scopes, t.label, conn.Key
+	t.scopes, t.link.Account, t.link.kept, t.link.before = conn.Scopes, t.label, conn.Key, p.before
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -68,10 +68,15 @@ type part struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+	// Approved: its work was to let its agent use what was connected before.
+	Approved bool `json:"approved,omitempty"`
 	// Flows are the latest that were begun with it, by the hash of their state.
 	Flows []string `json:"flows,omitempty"`
 
-	kept connection.Key // of the connection that was saved by it, in this very request
+	// What was done by it, in this very request: the connection that was saved, with what
+	// stood in its place before, or the one that its agent may use from now on.
+	kept, approved connection.Key
+	before         connection.Connection
 }
 
 // linkRecord is a link as it is stored. One for a single toolkit has the form that the

@@ -23,12 +23,13 @@ type place struct {
 	scopes []string              // that were asked for, if not the configuration's
 	name   string                // what the agent calls the account, if it is to come
 	id     string                // of a connection that is to come; "": any
+	agent  string                // for which it is connected; "": for none yet
 }
 
 // place finds it. The first connection of all goes where gateways of the version before
 // look for the only one, whatever it is called.
 func (s *Service) place(ctx context.Context, l *part) (place, error) {
-	p := place{key: l.first(), scopes: l.Scopes}
+	p := place{key: l.first(), scopes: l.Scopes, agent: l.Agent}
 	var err error
 	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
 		return p, err
@@ -151,10 +152,14 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 		Variables: g.Variables,
 		Label:     p.before.Label, NotDefault: p.before.NotDefault, LastUsed: p.before.LastUsed,
+		Agents: p.before.Agents, Barred: p.before.Barred,
 	}
 	if conn.ID == "" {
-		conn.ID, conn.CreatedAt = p.newID(), now
+		// Nobody may use it but who asked for it. That is so as well where a record cannot
+		// be read any more, which may have said so.
+		conn.ID, conn.CreatedAt, conn.Agents = p.newID(), now, []string{}
 	}
+	conn = conn.Admit(p.agent)
 	if conn.Label == "" {
 		conn.Label = p.name
 	}

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/connection"
 )
 
 // task is a part of a link for several toolkits, as its page shows it.
@@ -18,6 +21,17 @@ type task struct {
 	Notice  string   // what went wrong
 	Scopes  []string // that will be asked for
 	Host    string   // where the user agrees; "" where a key is entered here
+	// Approve: it is connected, and its user has to let the agent use it.
+	Approve bool
+	Since   time.Time // it was connected, where that is so
+}
+
+// toApprove has a task be one for which nobody goes to the provider.
+func (s *Service) toApprove(t *task, conn connection.Connection) {
+	t.Approve, t.Since, t.Scopes, t.Host = true, conn.CreatedAt, nil, ""
+	if s.verifies() {
+		t.Account, t.Scopes = conn.AccountLabel, conn.Scopes
+	}
 }
 
 // taskState is how a part stands.
@@ -54,6 +68,16 @@ func (s *Service) serveSeveral(v visit, l *link) {
 	var onward []*url.URL
 	for _, p := range l.parts {
 		t := s.taskOf(v, p)
+		if t.Open() {
+			conn, ok, err := s.approvable(v.r.Context(), p)
+			if err != nil {
+				s.trouble(v, p, "link", err)
+				return
+			}
+			if ok {
+				s.toApprove(&t, conn)
+			}
+		}
 		switch {
 		case t.State == taskDone:
 			data.Done++

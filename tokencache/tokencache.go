@@ -151,6 +151,12 @@ func (c *Cache) Close() {
 // *connection.Unusable where the user has to connect, *connection.Ambiguous where the
 // agent has to choose, and a *problem.Problem for everything that passes.
 func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
+	return c.TokenFor(ctx, tk, key, func(connection.Connection) error { return nil })
+}
+
+// TokenFor is [Source.Token] for a caller that may not use every connection: admit is
+// asked before a token is renewed, and its errors are given as they are.
+func (c *Source) TokenFor(ctx context.Context, tk *toolkit.Toolkit, key connection.Key, admit func(connection.Connection) error) (connection.Connection, error) {
 	var e entry
 	var err error
 	if key.Account == "" {
@@ -158,6 +164,9 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 	}
 	if key.Account != "" || err != nil || e.conn.NotDefault {
 		e, err = c.meant(ctx, tk, key, e, err)
+	}
+	if err == nil {
+		e, err = c.admitted(ctx, tk, e, admit)
 	}
 	if err != nil {
 		return connection.Connection{}, err

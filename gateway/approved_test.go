@@ -1,0 +1,219 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/gateway/gatewaytest"
+)
+
+// onlyFor has ada's connection be for these agents.
+func onlyFor(w *gatewaytest.World, agents ...string) {
+	w.Credentials.Change("ada", "acme", func(c *connection.Connection) {
+		c.Agents, c.AccountLabel = append([]string{}, agents...), "ada@acme.example"
+	})
+}
+
+func TestAnAgentThatItsUserHasNotApprovedGetsALinkAndNothingElse(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	onlyFor(w, "clerk")
+	res, body := w.Get("/acme/user")
+	got := refused(t, w, res, body, verdict{403, "auth_required", "authorize", "agent_not_approved"})
+	nothingLeft(t, w)
+	if n := w.Credentials.Given(); n != 0 {
+		t.Errorf("%d tokens were got for it", n)
+	}
+	if got.ConnectURL == "" || got.Connection.Status != "not_connected" || got.Connection.Reason != "agent_not_approved" || got.Retry.When != "connected" || !strings.Contains(got.Detail, "to allow it") {
+		t.Errorf("said %s", body)
+	}
+	if strings.Contains(body, "ada@acme.example") || strings.Contains(body, "clerk") {
+		t.Errorf("the refusal tells what is not this agent's business: %s", body)
+	}
+	onlyFor(w, "clerk", "bot")
+	if res, body := w.Get("/acme/user"); res.StatusCode != 200 {
+		t.Errorf("once it is approved: %d %s", res.StatusCode, body)
+	}
+}
+
+func TestWhoMayUseAConnection(t *testing.T) {
+	alone := func(cfg *gateway.Config) { cfg.Agents = cfg.Agents[:1] }
+	elsewhere := func(cfg *gateway.Config) { cfg.Agents[1].Tenant = "other" }
+	local := func(cfg *gateway.Config) { cfg.Agents = nil }
+	for name, c := range map[string]struct {
+		edit           func(*gateway.Config)
+		agents, barred []string
+		may            bool
+	}{
+		"a record from before":                {nil, nil, nil, true},
+		"nobody":                              {nil, []string{}, nil, false},
+		"it":                                  {nil, []string{"bot"}, nil, true},
+		"another one":                         {nil, []string{"clerk"}, nil, false},
+		"another by a longer name":            {nil, []string{"bot2", "Bot"}, nil, false},
+		"another one, and it is the only one": {alone, []string{"clerk"}, nil, true},
+		"another one, and others are of another tenant": {elsewhere, []string{"clerk"}, nil, true},
+		"another one, and none is configured":           {local, []string{"clerk"}, nil, true},
+		"the user took it back":                         {nil, []string{}, []string{"bot"}, false},
+		"taken back from the only one":                  {alone, []string{}, []string{"bot"}, false},
+		"taken back from another one":                   {alone, []string{}, []string{"clerk"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := gatewaytest.New(t, gatewaytest.Options{Edit: c.edit})
+			w.Credentials.Change("ada", "acme", func(conn *connection.Connection) { conn.Agents, conn.Barred = c.agents, c.barred })
+			r := w.Request("GET", w.H1+"/acme/user", nil)
+			if name == "another one, and none is configured" {
+				r.Header.Del("X-Toolgate-Key")
+			}
+			if res, body := w.Do(r); (res.StatusCode == 200) != c.may {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+		})
+	}
+}
+
+// What is renewed on the way may be another record by then.
+func TestARightThatIsTakenBackWhileATokenIsRenewedIsNotUsed(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	onlyFor(w, "bot")
+	calls := 0
+	w.Provider.Handle(func(rw http.ResponseWriter, _ *http.Request) {
+		calls++
+		onlyFor(w)
+		rw.WriteHeader(http.StatusUnauthorized)
+	})
+	res, body := w.Get("/acme/user")
+	refused(t, w, res, body, verdict{403, "auth_required", "send", "agent_not_approved"})
+	if calls != 1 {
+		t.Errorf("the provider was called %d times", calls)
+	}
+}
+
+func TestTheChoiceOfAccountsNamesNoneThatTheAgentMayNotUse(t *testing.T) {
+	w := twoAccounts(t)
+	w.Credentials.Add("ada", w.Toolkits["acme"], "conn_club", "ada@club.example", "gho_marker-club-token")
+	w.Credentials.ChangeAccount("ada", "acme", "conn_club", func(c *connection.Connection) { c.Agents = []string{"clerk"} })
+	w.Credentials.Drop("ada", "acme")
+	res, body := w.Get("/acme/user")
+	refused(t, w, res, body, verdict{409, "multiple_connections", "authorize", "x-account"})
+	var list struct{ Connections []map[string]string }
+	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Connections) != 2 || list.Connections[0]["id"] != "conn_club" || list.Connections[0]["label"] != "" || list.Connections[1]["label"] != "ada@home.example" {
+		t.Errorf("%v in %s", err, body)
+	}
+}
+
+func TestTheAgentsThatMayActForAUser(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	for _, c := range []struct {
+		tenant, user, toolkit string
+		want                  []string
+	}{
+		{"default", "ada", "weather", []string{"bot", "clerk"}},
+		{"default", "ada", "acme", []string{"bot"}},
+		{"default", "eve", "weather", []string{"bot"}},
+		{"other", "ada", "weather", nil},
+	} {
+		if got := w.Gateway.Entitled(c.tenant, c.user, c.toolkit); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func TestAWebSocketEndsWithTheRightOfItsOwnAgent(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	provider := switching(w, "websocket")
+	agent := w.Dial()
+	_, _ = io.WriteString(agent, upgrade)
+	from := bufio.NewReader(agent)
+	res, err := http.ReadResponse(from, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", res, err)
+	}
+	side := <-provider
+	gatewaytest.Hears(t, from, "hello")
+	key := connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}
+	w.Gateway.Withdraw(key, "clerk")
+	_, _ = io.WriteString(side, "still here")
+	gatewaytest.Hears(t, from, "still here")
+	w.Gateway.Withdraw(key, "bot")
+	if _, err := from.ReadByte(); err == nil {
+		t.Error("the agent is still connected")
+	}
+}
+
+func TestAStreamOfEventsEndsWithTheRightOfItsAgent(t *testing.T) {
+	for name, take := range map[string]func(*gateway.Gateway, connection.Key){
+		"the agent's":    func(g *gateway.Gateway, k connection.Key) { g.Withdraw(k, "bot") },
+		"the connection": func(g *gateway.Gateway, k connection.Key) { g.Disconnect(k) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := gatewaytest.New(t, gatewaytest.Options{})
+			gone, more := make(chan struct{}), make(chan struct{})
+			w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+				_, _ = io.WriteString(rw, "data: 1\n\n")
+				_ = http.NewResponseController(rw).Flush()
+				<-more
+				_, _ = io.WriteString(rw, "data: 2\n\n")
+				_ = http.NewResponseController(rw).Flush()
+				<-r.Context().Done()
+				close(gone)
+			})
+			res, err := w.Client.Do(w.Request("GET", w.H1+"/acme/events", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			from := bufio.NewReader(res.Body)
+			gatewaytest.Hears(t, from, "data: 1\n\n")
+			key := connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}
+			w.Gateway.Withdraw(key, "clerk")
+			w.Gateway.Close() // which ends no answer: the server waits for those
+			close(more)
+			gatewaytest.Hears(t, from, "data: 2\n\n")
+			take(w.Gateway, key)
+			if _, err := from.ReadByte(); err == nil || err == io.EOF {
+				t.Errorf("the agent sees %v, and should see a broken answer", err)
+			}
+			<-gone
+		})
+	}
+}
+
+// A right that is taken back between the refusal that there is none and the stream's start.
+func TestNoStreamBeginsWithARightThatWasTakenBackMeanwhile(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
+		w.Gateway.Withdraw(connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}, "bot")
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "data: 1\n\n")
+	})
+	res, err := w.Client.Do(w.Request("GET", w.H1+"/acme/events", nil))
+	if err == nil {
+		defer res.Body.Close()
+		if text, err := io.ReadAll(res.Body); err == nil || len(text) > 0 {
+			t.Errorf("the agent got %q, %v", text, err)
+		}
+	}
+}
+
+// While the process stops, the server still answers what has come.
+func TestAStreamThatBeginsWhileTheGatewayStopsIsServed(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
+		w.Gateway.Close()
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "data: 1\n\n")
+	})
+	if res, body := w.Get("/acme/events"); res.StatusCode != 200 || body != "data: 1\n\n" {
+		t.Errorf("%d %q", res.StatusCode, body)
+	}
+}
