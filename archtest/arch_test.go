@@ -48,6 +48,8 @@ var rooms = map[string][]string{
 	"tokencache/vault":            {"connection", "problem", "secret", "tokencache/seal", "tokencache/store"},
 	"tokencache":                  {"connection", "oauth", "problem", "secret", "tokencache/store", "tokencache/vault", "toolkit"},
 
+	"session": {"caller", "problem", "tokencache/seal", "tokencache/store", "tokencache/vault"},
+
 	// The request's way knows no store, no policy engine and no token cache: it
 	// names what it needs, and caddymodule/wire.go brings it.
 	"gateway":             {"audit", "caller", "connection", "credential", "egress", "problem", "secret", "toolkit"},

@@ -21,11 +21,11 @@ func endless(answer *http.Response) bool {
 // watched has such an answer end when the grant is taken back, or this agent may not use
 // it any more. The error says that this was so in this very moment.
 func (g *Gateway) watched(x *exchange) (forget func(), err error) {
-	if !x.toolkit.Auth.PerUser || !endless(x.answer) {
+	if !x.toolkit.Auth.PerUser && x.caller.Session == nil || !endless(x.answer) {
 		return func() {}, nil
 	}
 	body := x.answer.Body
-	forget, err = g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, func() { body.Close() }, true}, x.since)
+	forget, err = g.open(x, true, func() { body.Close() })
 	if err != nil {
 		return func() {}, err
 	}

@@ -62,6 +62,14 @@ type Audit interface {
 	Record(audit.Record) error
 }
 
+// Sessions read session tokens; *session.Desk does.
+type Sessions interface {
+	// Open gives the session of a token that is good. Errors are *problem.Problem.
+	Open(token string) (*caller.Session, error)
+	// Revoked reports whether a session that was good has been taken back.
+	Revoked(s *caller.Session) bool
+}
+
 // Policy decides whether a call may be made now. Nil admits everything.
 type Policy interface {
 	// Admit returns nil or a *problem.Problem.
@@ -90,7 +98,8 @@ type Config struct {
 	Credentials Credentials
 	Links       Links
 	Audit       Audit
-	Policy      Policy // nil: everything is admitted
+	Sessions    Sessions // nil: there are none
+	Policy      Policy   // nil: everything is admitted
 	// AuthRequiredStatus is the HTTP status of auth_required. Zero: 403.
 	AuthRequiredStatus int
 	// ManageURL is where users see and change what they have connected; "": nowhere.
@@ -132,6 +141,11 @@ func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key, "") }
 // Withdraw is [Gateway.Disconnect] for what one agent does, when that one may not use
 // the connection any more.
 func (g *Gateway) Withdraw(key connection.Key, agent string) { g.tunnels.close(key, agent) }
+
+// EndRevoked ends what goes on in sessions that were taken back.
+func (g *Gateway) EndRevoked() {
+	g.tunnels.end(func(o openTunnel) bool { return o.session != nil && g.cfg.Sessions.Revoked(o.session) })
+}
 
 // Close ends the upgraded connections that are still open, such as WebSockets.
 func (g *Gateway) Close() { g.tunnels.closeAll() }

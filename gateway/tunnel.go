@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
@@ -38,7 +39,7 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, err := g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, func() { agent.Close(); upstream.Close() }, false}, x.since)
+	forget, err := g.open(x, false, func() { agent.Close(); upstream.Close() })
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
@@ -129,9 +130,10 @@ type tunnels struct {
 }
 
 type openTunnel struct {
-	key   connection.Key
-	agent string // whose it is
-	end   func()
+	key     connection.Key
+	agent   string          // whose it is
+	session *caller.Session // nil: there is none
+	end     func()
 	// drains: it is an answer, which the server waits for when the process stops.
 	drains bool
 }
@@ -144,6 +146,17 @@ type takenBack struct {
 
 func (t takenBack) ends(o openTunnel) bool {
 	return t.key == o.key && (t.agent == "" || t.agent == o.agent)
+}
+
+// open takes in what goes on over the exchange's grant, and in its session.
+func (g *Gateway) open(x *exchange, drains bool, end func()) (forget func(), err error) {
+	s := x.caller.Session
+	forget, err = g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, s, end, drains}, x.since)
+	if err == nil && s != nil && g.cfg.Sessions.Revoked(s) { // before it could be found
+		forget()
+		return nil, errTakenBack
+	}
+	return forget, err
 }
 
 // add takes a tunnel in whose grant was read when ends was since. A grant that was taken
@@ -188,18 +201,24 @@ func (t *tunnels) close(key connection.Key, agent string) {
 	t.mu.Lock()
 	t.taken[t.ends.Load()%uint64(len(t.taken))] = back
 	t.ends.Add(1)
+	t.mu.Unlock()
+	t.end(back.ends)
+}
+
+// end ends those that over reports.
+func (t *tunnels) end(over func(openTunnel) bool) {
+	t.mu.Lock()
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !back.ends(o) }))
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !over(o) }))
 }
 
 // closeAll ends them all, and those to come.
 func (t *tunnels) closeAll() {
 	t.mu.Lock()
 	t.closed = true
-	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.drains }))
+	t.end(func(o openTunnel) bool { return !o.drains })
 }
 
 // endAll ends them side by side: over TLS, closing says goodbye first, and a peer that

@@ -29,6 +29,9 @@ const (
 	InvalidAccount   Code = "invalid_account"
 	SeveralAccounts  Code = "multiple_connections" // the agent has to choose one
 	UnknownAgent     Code = "unknown_agent"
+	SessionInvalid   Code = "session_invalid" // cut, changed, or another gateway's
+	SessionExpired   Code = "session_expired"
+	SessionRevoked   Code = "session_revoked"
 	UserMismatch     Code = "user_mismatch"
 	NotLocal         Code = "not_local"
 	BrowserRequest   Code = "browser_request"
