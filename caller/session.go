@@ -24,6 +24,19 @@ type Session struct {
 	Expires     time.Time // to the second
 }
 
+// Right is something that an agent's key is good for.
+type Right string
+
+// The rights. Where the operator names none, an agent has Call and Connect.
+const (
+	Call    Right = "call"    // calls to toolkits
+	Connect Right = "connect" // links in refusals, and how a connection stands
+	Mint    Right = "mint"    // sessions
+)
+
+// Rights are all that there are.
+var Rights = [...]Right{Call, Connect, Mint}
+
 // May reports whether the session is for that toolkit. Without a session, nothing is
 // held back.
 func (s *Session) May(toolkitID string) bool {

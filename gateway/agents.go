@@ -25,6 +25,8 @@ type Agent struct {
 	// ActsForAny: for every user of the tenant. Otherwise for those in ActsFor.
 	ActsForAny bool
 	ActsFor    []string
+	// Rights are what its keys are good for; nil: calls and links.
+	Rights []caller.Right
 	// CallbackURLs are where the agent may have users sent after connecting.
 	CallbackURLs []string
 }
@@ -35,6 +37,13 @@ const KeyPrefix = "tgk_"
 
 func (a *Agent) may(toolkitID string) bool {
 	return a.Toolkits == nil || slices.Contains(a.Toolkits, toolkitID)
+}
+
+func (a *Agent) has(right caller.Right) bool {
+	if a.Rights == nil {
+		return right == caller.Call || right == caller.Connect
+	}
+	return slices.Contains(a.Rights, right)
 }
 
 func (a *Agent) actsFor(user string) bool {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
@@ -78,8 +79,11 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if unusable.Status == connection.Inactive {
 		return g.resting(x, unusable)
 	}
-	if x.caller.Session != nil && x.caller.Session.NoLinks {
-		return g.unlinked(x, unusable)
+	switch s := x.caller.Session; {
+	case s != nil && s.NoLinks:
+		return g.authRequired(x, unusable, " There are no links in this session (manage_connections is false): the app that gave it out has a page of its own for this. Ask the user to connect "+x.toolkit.Name+" there, then try again.")
+	case x.agent != nil && !x.agent.has(caller.Connect):
+		return g.authRequired(x, unusable, " The agent "+x.agent.Name+" gets no links (it does not have the right `connect`). Ask the user to connect "+x.toolkit.Name+" in the operator's app, then try again.")
 	}
 	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, x.ask(unusable))
 	if err != nil {
@@ -95,12 +99,6 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	p := g.authRequired(x, unusable, " Open "+link.ConnectURL+do)
 	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
 	return p
-}
-
-// unlinked is for a session that is to have no links: who gave it out shows a page of its
-// own.
-func (g *Gateway) unlinked(x *exchange, unusable *connection.Unusable) error {
-	return g.authRequired(x, unusable, " There are no links in this session (manage_connections is false): the app that gave it out has a page of its own for this. Ask the user to connect "+x.toolkit.Name+" there, then try again.")
 }
 
 func (g *Gateway) authRequired(x *exchange, unusable *connection.Unusable, todo string) *problem.Problem {

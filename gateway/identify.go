@@ -24,6 +24,9 @@ func (g *Gateway) identify(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if agent != nil && !agent.has(caller.Call) {
+		return lacking(agent, caller.Call)
+	}
 	x.callback, err = g.callbackOf(x.in.Header, who)
 	return err
 }
@@ -44,10 +47,17 @@ func (g *Gateway) callbackOf(h http.Header, who caller.Caller) (string, error) {
 	return "", problem.New(problem.BadRequest, "callback_urls", "The address in "+callbackHeader+" is not one that the agent "+who.Agent+" may have users sent to. The operator allows it, letter for letter, with callback_urls in the agent's block.")
 }
 
-// Identify tells who calls, for handlers beside the data path that serve agents too.
+// Identify tells who asks how a connection stands.
 func (g *Gateway) Identify(r *http.Request) (caller.Caller, error) {
-	who, _, err := g.who(r)
+	who, agent, err := g.who(r)
+	if err == nil && agent != nil && !agent.has(caller.Connect) {
+		err = lacking(agent, caller.Connect)
+	}
 	return who, err
+}
+
+func lacking(agent *Agent, right caller.Right) error {
+	return problem.New(problem.NotPermitted, "rights", "The agent "+agent.Name+" does not have the right `"+string(right)+"`. The operator gives it with rights.")
 }
 
 func (g *Gateway) who(r *http.Request) (caller.Caller, *Agent, error) {

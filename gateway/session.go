@@ -37,6 +37,30 @@ func (g *Gateway) inSession(token string, h http.Header) (caller.Caller, *Agent,
 	return who, agent, nil
 }
 
+// Minter tells which agent asks for a session for a user. A session cannot make others:
+// whoever got hold of one would have it for ever.
+func (g *Gateway) Minter(r *http.Request, user string) (caller.Caller, error) {
+	if err := onceEach(r.Header); err != nil {
+		return caller.Caller{}, err
+	}
+	proven, err := g.agents.prove(r.Header)
+	agent := proven.agent
+	switch {
+	case err != nil:
+		return caller.Caller{}, err
+	case proven.token != "":
+		return caller.Caller{}, problem.New(problem.NotPermitted, "session", "A session cannot do this. Send the agent's own key.")
+	}
+	who := caller.Caller{Tenant: agent.Tenant, Agent: agent.Name, User: user}
+	switch {
+	case !agent.has(caller.Mint):
+		return who, lacking(agent, caller.Mint)
+	case user != "" && !agent.actsFor(user):
+		return who, mayNotActFor(agent)
+	}
+	return who, nil
+}
+
 func mayNotActFor(agent *Agent) error {
 	return problem.New(problem.UserMismatch, "acts_for", "The agent "+agent.Name+" may not act for this user. The operator allows it with acts_for.")
 }

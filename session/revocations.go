@@ -38,10 +38,18 @@ type Revocations struct {
 
 	reading sync.Mutex // one reading at a time
 	mu      sync.RWMutex
-	read    bool                 // at least once
-	serial  string               // of the list that was read
-	single  map[string]time.Time // until when, by the session's id
+	read    bool              // at least once
+	serial  string            // of the list that was read
+	single  map[one]time.Time // until when
 	users   map[person]before
+}
+
+// Owner is who has asked for a session. Only the owner's own can be taken back by id.
+type Owner struct{ Tenant, Agent string }
+
+type one struct {
+	Owner
+	id string
 }
 
 type person struct{ tenant, user string }
@@ -53,7 +61,7 @@ type before struct {
 
 // NewRevocations makes an empty list. It touches no store.
 func NewRevocations(v Vault, now func() time.Time) *Revocations {
-	return &Revocations{vault: v, now: now, single: map[string]time.Time{}, users: map[person]before{}}
+	return &Revocations{vault: v, now: now, single: map[one]time.Time{}, users: map[person]before{}}
 }
 
 const listTerm = "sessions/revoked"
@@ -61,15 +69,16 @@ const listTerm = "sessions/revoked"
 // entry is one document of the list.
 type entry struct {
 	Session string `json:"session,omitempty"`
-	Tenant  string `json:"tenant,omitempty"`
+	Tenant  string `json:"tenant"`
+	Agent   string `json:"agent,omitempty"`
 	User    string `json:"user,omitempty"`
 	Issued  int64  `json:"issued,omitempty"` // milliseconds
 }
 
 // Revoke takes one session back.
-func (r *Revocations) Revoke(ctx context.Context, id string) error {
-	e := entry{Session: id}
-	return r.add(ctx, vault.Name("session", "revoked", id), e)
+func (r *Revocations) Revoke(ctx context.Context, who Owner, id string) error {
+	e := entry{Session: id, Tenant: who.Tenant, Agent: who.Agent}
+	return r.add(ctx, vault.Name("session", "revoked", who.Tenant, who.Agent, id), e)
 }
 
 // RevokeUser takes back all sessions that a user has.
@@ -161,14 +170,14 @@ func (r *Revocations) takeAll(found []vault.Document) {
 		}
 	}
 	now := r.now()
-	maps.DeleteFunc(r.single, func(_ string, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(r.single, func(_ one, until time.Time) bool { return !now.Before(until) })
 	maps.DeleteFunc(r.users, func(_ person, b before) bool { return !now.Before(b.until) })
 }
 
 // takeLocked adds an entry. What was revoked stays revoked, whatever is read later.
 func (r *Revocations) takeLocked(e entry, until time.Time) {
 	if e.Session != "" {
-		r.single[e.Session] = until
+		r.single[one{Owner{e.Tenant, e.Agent}, e.Session}] = until
 		return
 	}
 	who, issued := person{e.Tenant, e.User}, time.UnixMilli(e.Issued)
@@ -185,7 +194,7 @@ func (r *Revocations) Revoked(s *caller.Session) bool {
 }
 
 func (r *Revocations) revokedLocked(s *caller.Session) bool {
-	if _, over := r.single[s.ID]; over {
+	if _, over := r.single[one{Owner{s.Tenant, s.Agent}, s.ID}]; over {
 		return true
 	}
 	b, some := r.users[person{s.Tenant, s.User}]

@@ -148,7 +148,13 @@ func TestWhatIsRevokedIsFeltByAllGatewaysOnTheStore(t *testing.T) {
 			}
 		}
 		ctx := t.Context()
-		if err := here.Revoke(ctx, made.ID); err != nil {
+		for _, notIts := range []Owner{{"default", "other"}, {"other", "bot"}} {
+			if err := here.Revoke(ctx, notIts, made.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		state(here, "", "", "", "")
+		if err := here.Revoke(ctx, Owner{"default", "bot"}, made.ID); err != nil {
 			t.Fatal(err)
 		}
 		state(here, problem.SessionRevoked, "", "", "")
@@ -175,7 +181,7 @@ func TestWhatIsRevokedIsFeltByAllGatewaysOnTheStore(t *testing.T) {
 		state(late, problem.SessionRevoked, problem.SessionRevoked, "", "")
 		// And the list does not grow for ever.
 		time.Sleep(MaxLife)
-		if err := here.Revoke(ctx, "another"); err != nil {
+		if err := here.Revoke(ctx, Owner{"default", "bot"}, "another"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := here.Refresh(ctx); err != nil || len(here.single) != 1 || len(here.users) != 0 {
@@ -210,7 +216,7 @@ func TestAStoreThatIsAwayEndsNoSessionOnceTheListWasRead(t *testing.T) {
 	s.is = true
 	_, err = g.Open(token)
 	wantCode(t, err, "")
-	if err := g.Revoke(t.Context(), made.ID); !errors.Is(err, store.ErrUnavailable) {
+	if err := g.Revoke(t.Context(), Owner{"default", "bot"}, made.ID); !errors.Is(err, store.ErrUnavailable) {
 		t.Error("it is not revoked, and nobody is told:", err)
 	}
 }
