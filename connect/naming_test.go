@@ -79,8 +79,19 @@ func TestARenameKeepsWhatChangesMeanwhile(t *testing.T) {
 	if c := w.connection(); c.Label != "Work" || c.AccessToken.Reveal() != "renewed meanwhile" {
 		t.Errorf("%+v", c)
 	}
-	w.store.before("get", "connection", func() { _ = w.vault.Remove(t.Context(), w.connection()) })
+	w.store.before("put", "connection", func() { // ErrConflict, and then it is another one
+		c := w.connection()
+		c.ID = "conn_another"
+		if _, err := w.vault.Save(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	})
 	b.renames(t, id, "Home")
+	if c := w.connection(); c.Label != "Work" {
+		t.Errorf("%+v", c)
+	}
+	w.store.before("get", "connection", func() { _ = w.vault.Remove(t.Context(), w.connection()) })
+	b.renames(t, "conn_another", "Home")
 	w.notConnected()
 }
 
@@ -167,6 +178,11 @@ func TestAnAgentThatInventsAccountsDoesNotFillTheStore(t *testing.T) {
 		if ask != nil {
 			t.Errorf("%s: %v", name, ask)
 		}
+	}
+	if l, err := w.service.LinkFor(t.Context(), alice, connect.Ask{Toolkits: []string{"acme"}, Account: "made-up-5"}); err != nil {
+		t.Error(err)
+	} else if b.cancels(b.get(l.URL)); w.invent(alice.Agent, "made-up-5") != nil {
+		t.Error("one that was called off is counted twice")
 	}
 	// What the agents do is no reason to refuse the person, and the other way round.
 	b.undo(t, w.connection().ID, "another").want(t, http.StatusOK, "Connect Acme?")
