@@ -30,6 +30,8 @@ type trip struct {
 	own   *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
 	label string           // the account's, once it was asked for
 	asked bool
+	// nameless is why label is not known, where that passes.
+	nameless error
 }
 
 // finishLimit is how long a callback may be at work.

@@ -149,11 +149,14 @@ func (s *Service) takeKey(v visit, l *part) {
 // takeIn checks a key and saves it. It gives the word for what went wrong, or "".
 func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String) (failure string) {
 	account, failure, err := s.check(ctx, tk, key)
+	unknown := err // where the key is good
 	if failure == "" && !tk.Expects(account, l.User) {
-		failure, err = otherAccount, errNotExpected
+		if failure, err = otherAccount, errNotExpected; unknown != nil {
+			failure, err = nameless, unknown
+		}
 	}
 	if failure == "" {
-		failure, err = s.fits(ctx, l, account)
+		failure, err = s.fits(ctx, l, account, unknown)
 	}
 	if failure == "" {
 		failure, err = s.keepKey(ctx, v, l, tk, key, account)

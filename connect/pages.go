@@ -124,6 +124,7 @@ var notices = map[string]string{
 	altered:       "The address that brought you back here is not complete, or was changed on the way, so nothing was connected. You can try again.",
 	unproven:      "The other service does not confirm that you may use the account that the address named which brought you back here, so nothing was connected. You can try again, and choose an account there that is yours.",
 	notThisOne:    "That is another account than the one that is connected here, so nothing was changed. Go on with the same account as before. To use both, ask your assistant for the other one by its name.",
+	nameless:      "The other service could not be asked just now whose account this is, so nothing was changed. What was connected before stays as it is. Try again in a few minutes.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
 	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
 	unchecked:     "The other service does not say whether this is right, so nothing was saved. Only whoever runs this service can mend that.",

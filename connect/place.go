@@ -133,11 +133,14 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 	return nil
 }
 
-// fits is welcome for a key of the user's own.
-func (s *Service) fits(ctx context.Context, l *part, account string) (failure string, err error) {
+// fits is welcome for a key of the user's own. unknown is why its account is not known.
+func (s *Service) fits(ctx context.Context, l *part, account string, unknown error) (failure string, err error) {
 	p, err := s.place(ctx, l)
 	if err != nil {
 		return ours, err
+	}
+	if unknown != nil && p.needsLabel() {
+		return nameless, unknown
 	}
 	return p.takes(account)
 }
