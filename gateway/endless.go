@@ -25,7 +25,9 @@ func (g *Gateway) watched(x *exchange) (forget func(), err error) {
 		return func() {}, nil
 	}
 	body := x.answer.Body
-	forget, err = g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, func() { body.Close() }, true}, x.since)
+	o := x.open(func() { body.Close() })
+	o.drains = true
+	forget, err = g.tunnels.add(o, x.since)
 	if err != nil {
 		return func() {}, err
 	}

@@ -133,5 +133,16 @@ func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key, "") }
 // the connection any more.
 func (g *Gateway) Withdraw(key connection.Key, agent string) { g.tunnels.close(key, agent) }
 
+// Uses reports whether something goes on over a connection that could be ended.
+func (g *Gateway) Uses(key connection.Key) bool { return g.tunnels.uses(key) }
+
+// Recheck ends what goes on over a connection that is not as it was: made anew, switched
+// off, or taken back from an agent.
+func (g *Gateway) Recheck(now connection.Connection) {
+	g.tunnels.closeThat(func(o openTunnel) bool {
+		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.agent, g.Several(now.Tenant)))
+	})
+}
+
 // Close ends the upgraded connections that are still open, such as WebSockets.
 func (g *Gateway) Close() { g.tunnels.closeAll() }

@@ -38,7 +38,7 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, err := g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, func() { agent.Close(); upstream.Close() }, false}, x.since)
+	forget, err := g.tunnels.add(x.open(func() { agent.Close(); upstream.Close() }), x.since)
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
@@ -130,10 +130,15 @@ type tunnels struct {
 
 type openTunnel struct {
 	key   connection.Key
+	id    string // of the connection
 	agent string // whose it is
 	end   func()
 	// drains: it is an answer, which the server waits for when the process stops.
 	drains bool
+}
+
+func (x *exchange) open(end func()) openTunnel {
+	return openTunnel{key: x.grant.Key, id: x.grant.ID, agent: x.caller.Agent, end: end}
 }
 
 // takenBack is a grant, for all agents or for one.
@@ -191,6 +196,25 @@ func (t *tunnels) close(key connection.Key, agent string) {
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
 	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !back.ends(o) }))
+}
+
+func (t *tunnels) uses(key connection.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, o := range t.open {
+		if o.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// closeThat ends those that are meant.
+func (t *tunnels) closeThat(meant func(openTunnel) bool) {
+	t.mu.Lock()
+	all := slices.Collect(maps.Values(t.open))
+	t.mu.Unlock()
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !meant(o) }))
 }
 
 // closeAll ends them all, and those to come.
