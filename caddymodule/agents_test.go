@@ -5,6 +5,7 @@ package caddymodule_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,6 +14,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store/redisstore"
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 const (
@@ -54,16 +61,99 @@ func (w *world) refusal(t *testing.T, key string) (reason, link string) {
 	return r.Connection.Reason, r.ConnectURL
 }
 
-func TestASecondAgentIsApprovedFromTheCaddyfileToTheCall(t *testing.T) {
-	w := newWorld(t)
-	events := make(chan struct{})
+// streaming has Acme send events without end, and tells when somebody hangs up.
+func (w *world) streaming() (ended func(*testing.T)) {
+	gone := make(chan struct{}, 10)
 	w.extra = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "data: 1\n\n")
 		_ = http.NewResponseController(rw).Flush()
 		<-r.Context().Done()
-		close(events)
+		gone <- struct{}{}
 	})
+	return func(t *testing.T) {
+		t.Helper()
+		select {
+		case <-gone:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the stream goes on")
+		}
+	}
+}
+
+// hear opens a stream, and leaves it open.
+func (w *world) hear(t *testing.T, header ...string) {
+	t.Helper()
+	stream := w.open("GET", "/acme/extra/events", header...)
+	t.Cleanup(func() { stream.Body.Close() })
+	if line, err := bufio.NewReader(stream.Body).ReadString('\n'); err != nil || line != "data: 1\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+}
+
+// lets presses an agent's button on the page of what is connected.
+func (p *person) lets(t *testing.T, w *world, agent, deed string) {
+	t.Helper()
+	mine := w.public() + "/connections"
+	form := formOf(t, p.get(mine), mine)
+	form.Set("do", deed)
+	form.Set("agent", agent)
+	if page := p.do("POST", mine, form); !strings.Contains(page, "That assistant does not use this account any more") {
+		t.Errorf("%d\n%s", p.status, page)
+	}
+}
+
+// What users do at one gateway ends what goes on at the others that share its store.
+func TestWhatIsTakenBackAtAnotherGatewayEndsHereToo(t *testing.T) {
+	for name, change := range map[string]func(*vault.Vault, connection.Connection) error{
+		"the right": func(v *vault.Vault, c connection.Connection) error {
+			_, err := v.Save(context.Background(), c.Bar("billing-bot", nil))
+			return err
+		},
+		"the connection": func(v *vault.Vault, c connection.Connection) error { return v.Remove(context.Background(), c) },
+		"for a while": func(v *vault.Vault, c connection.Connection) error {
+			c.Status = connection.Inactive
+			_, err := v.Save(context.Background(), c)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			t.Setenv("SEAL", sealKey)
+			server := redistest.Start(t)
+			ended := w.streaming()
+			file := "store file " + w.dir + "/connections.db"
+			w.load(strings.Replace(w.caddyfile("", "encryption_key {env.SEAL}\n\t\t"+w.bots(), signedInSite), file, "store redis {\n address "+server.Addr+"\n}", 1))
+			w.connectsAs(t, "alice", "X-Toolgate-Key", billingKey)
+			w.hear(t, "X-Toolgate-Key", billingKey)
+
+			ring, err := seal.ParseRing(sealKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := redisstore.New(redisstore.Config{Addresses: []string{server.Addr}})
+			defer s.Close()
+			v := vault.New(s, ring)
+			conn, err := v.Load(t.Context(), connection.Key{Tenant: "default", User: "alice", Toolkit: "acme"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What changes nothing about it ends nothing.
+			conn.Label = "Work"
+			if conn, err = v.Save(t.Context(), conn); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(v, conn); err != nil {
+				t.Fatal(err)
+			}
+			ended(t)
+		})
+	}
+}
+
+func TestASecondAgentIsApprovedFromTheCaddyfileToTheCall(t *testing.T) {
+	w := newWorld(t)
+	ended := w.streaming()
 	w.load(w.caddyfile("", w.bots(), signedInSite))
 	w.connectsAs(t, "alice", "X-Toolgate-Key", supportKey)
 	w.wantAccount(t, "alice", "/acme/v1/me", "X-Toolgate-Key", supportKey)
@@ -90,24 +180,11 @@ func TestASecondAgentIsApprovedFromTheCaddyfileToTheCall(t *testing.T) {
 	w.wantAccount(t, "alice", "/acme/v1/me", "X-Toolgate-Key", billingKey)
 
 	// What it streams ends when its user takes the right back, and what the other one does goes on.
-	stream := w.open("GET", "/acme/extra/events", "X-Toolgate-Key", billingKey)
-	defer stream.Body.Close()
-	from := bufio.NewReader(stream.Body)
-	if line, err := from.ReadString('\n'); err != nil || line != "data: 1\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	mine := w.public() + "/connections"
-	form := formOf(t, p.get(mine), mine)
-	form.Set("do", "withdraw")
-	form.Set("agent", "billing-bot")
-	if page = p.do("POST", mine, form); !strings.Contains(page, "That assistant does not use this account any more") {
-		t.Errorf("%d\n%s", p.status, page)
-	}
-	select {
-	case <-events:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the stream goes on")
-	}
+	w.hear(t, "X-Toolgate-Key", billingKey)
+	// Also where the configuration that it began under is over.
+	w.load(w.caddyfile("", w.bots()+"\n\t\tlink_life 11m", signedInSite))
+	p.lets(t, w, "billing-bot", "withdraw")
+	ended(t)
 	if reason, _ := w.refusal(t, billingKey); reason != "agent_not_approved" {
 		t.Errorf("afterwards: %s", reason)
 	}

@@ -217,3 +217,50 @@ func TestAStreamThatBeginsWhileTheGatewayStopsIsServed(t *testing.T) {
 		t.Errorf("%d %q", res.StatusCode, body)
 	}
 }
+
+// What another gateway has changed is looked at again, and what may go on does.
+func TestWhatGoesOnOverAConnectionIsLookedAtAgain(t *testing.T) {
+	id := "con_ada"
+	for name, c := range map[string]struct {
+		change func(*connection.Connection)
+		ends   bool
+	}{
+		"renewed":            {func(c *connection.Connection) { c.Version = 9 }, false},
+		"expired":            {func(c *connection.Connection) { c.Status = connection.Expired }, false},
+		"for it still":       {func(c *connection.Connection) { c.Agents = []string{"bot"} }, false},
+		"for another one":    {func(c *connection.Connection) { c.Agents = []string{"clerk"} }, true},
+		"taken back":         {func(c *connection.Connection) { c.Barred = []string{"bot"} }, true},
+		"switched off":       {func(c *connection.Connection) { c.Status = connection.Inactive }, true},
+		"revoked":            {func(c *connection.Connection) { c.Status = connection.Revoked }, true},
+		"made anew":          {func(c *connection.Connection) { c.ID = "con_new" }, true},
+		"of another account": {func(c *connection.Connection) { c.Key.Account, c.Agents = "conn_home", []string{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := gatewaytest.New(t, gatewaytest.Options{})
+			now := connection.Connection{Key: connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}, ID: id, Status: connection.Active}
+			if w.Gateway.Uses(now.Key) {
+				t.Error("something goes on before it began")
+			}
+			provider := switching(w, "websocket")
+			agent := w.Dial()
+			_, _ = io.WriteString(agent, upgrade)
+			from := bufio.NewReader(agent)
+			if res, err := http.ReadResponse(from, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("%v, %v", res, err)
+			}
+			side := <-provider
+			gatewaytest.Hears(t, from, "hello")
+			if !w.Gateway.Uses(now.Key) {
+				t.Error("nothing goes on")
+			}
+			c.change(&now)
+			w.Gateway.Recheck(now)
+			if !c.ends {
+				_, _ = io.WriteString(side, "still here")
+				gatewaytest.Hears(t, from, "still here")
+			} else if _, err := from.ReadByte(); err == nil {
+				t.Error("the agent is still connected")
+			}
+		})
+	}
+}

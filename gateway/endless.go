@@ -25,7 +25,7 @@ func (g *Gateway) watched(x *exchange) (forget func(), err error) {
 		return func() {}, nil
 	}
 	body := x.answer.Body
-	forget, err = g.open(x, true, func() { body.Close() })
+	forget, err = g.keep(x, openTunnel{end: func() { body.Close() }, drains: true})
 	if err != nil {
 		return func() {}, err
 	}

@@ -142,9 +142,34 @@ func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key, "") }
 // the connection any more.
 func (g *Gateway) Withdraw(key connection.Key, agent string) { g.tunnels.close(key, agent) }
 
+// Uses reports whether something goes on over a connection that could be ended.
+func (g *Gateway) Uses(key connection.Key) bool { return g.tunnels.uses(key) }
+
+// Recheck ends what goes on over a connection that is not as it was: made anew, switched
+// off, or taken back from an agent.
+func (g *Gateway) Recheck(now connection.Connection) {
+	g.tunnels.closeThat(func(o openTunnel) bool {
+		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.who.Agent, g.Several(now.Tenant)))
+	})
+}
+
 // EndRevoked ends what goes on in sessions that were taken back.
-func (g *Gateway) EndRevoked() {
-	g.tunnels.end(func(o openTunnel) bool { return o.session != nil && g.cfg.Sessions.Revoked(o.session) })
+func (g *Gateway) EndRevoked() { g.tunnels.closeThat(g.revoked) }
+
+func (g *Gateway) revoked(o openTunnel) bool {
+	return o.who.Session != nil && g.cfg.Sessions.Revoked(o.who.Session)
+}
+
+// EndDismissed ends what agents do here that they could not begin in now, the gateway of
+// another configuration: they are gone, or have lost the right, the user or the toolkit.
+func (g *Gateway) EndDismissed(now *Gateway) {
+	g.tunnels.closeThat(func(o openTunnel) bool {
+		a := now.agentOf(o.who)
+		if len(now.cfg.Agents) == 0 {
+			return o.who.Agent != caller.LocalAgent
+		}
+		return a == nil || !a.has(caller.Call) || !a.actsFor(o.who.User) || !now.May(o.who, o.toolkit)
+	})
 }
 
 // Close ends the upgraded connections that are still open, such as WebSockets.

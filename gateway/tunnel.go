@@ -39,7 +39,7 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, err := g.open(x, false, func() { agent.Close(); upstream.Close() })
+	forget, err := g.keep(x, openTunnel{end: func() { agent.Close(); upstream.Close() }})
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
@@ -130,12 +130,24 @@ type tunnels struct {
 }
 
 type openTunnel struct {
-	key     connection.Key
-	agent   string          // whose it is
-	session *caller.Session // nil: there is none
+	key     connection.Key // zero where no user's grant is used
+	id      string         // of the connection
+	who     caller.Caller
+	toolkit string
 	end     func()
 	// drains: it is an answer, which the server waits for when the process stops.
 	drains bool
+}
+
+// keep takes in what goes on over the exchange's grant, and in its session.
+func (g *Gateway) keep(x *exchange, o openTunnel) (forget func(), err error) {
+	o.key, o.id, o.who, o.toolkit = x.grant.Key, x.grant.ID, x.caller, x.toolkit.ID
+	forget, err = g.tunnels.add(o, x.since)
+	if err == nil && g.revoked(o) { // before it could be found
+		forget()
+		return nil, errTakenBack
+	}
+	return forget, err
 }
 
 // takenBack is a grant, for all agents or for one.
@@ -145,18 +157,7 @@ type takenBack struct {
 }
 
 func (t takenBack) ends(o openTunnel) bool {
-	return t.key == o.key && (t.agent == "" || t.agent == o.agent)
-}
-
-// open takes in what goes on over the exchange's grant, and in its session.
-func (g *Gateway) open(x *exchange, drains bool, end func()) (forget func(), err error) {
-	s := x.caller.Session
-	forget, err = g.tunnels.add(openTunnel{x.grant.Key, x.caller.Agent, s, end, drains}, x.since)
-	if err == nil && s != nil && g.cfg.Sessions.Revoked(s) { // before it could be found
-		forget()
-		return nil, errTakenBack
-	}
-	return forget, err
+	return t.key == o.key && (t.agent == "" || t.agent == o.who.Agent)
 }
 
 // add takes a tunnel in whose grant was read when ends was since. A grant that was taken
@@ -201,24 +202,37 @@ func (t *tunnels) close(key connection.Key, agent string) {
 	t.mu.Lock()
 	t.taken[t.ends.Load()%uint64(len(t.taken))] = back
 	t.ends.Add(1)
+	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	t.end(back.ends)
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !back.ends(o) }))
 }
 
-// end ends those that over reports.
-func (t *tunnels) end(over func(openTunnel) bool) {
+func (t *tunnels) uses(key connection.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, o := range t.open {
+		if o.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// closeThat ends those that are meant.
+func (t *tunnels) closeThat(meant func(openTunnel) bool) {
 	t.mu.Lock()
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !over(o) }))
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !meant(o) }))
 }
 
 // closeAll ends them all, and those to come.
 func (t *tunnels) closeAll() {
 	t.mu.Lock()
 	t.closed = true
+	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	t.end(func(o openTunnel) bool { return !o.drains })
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.drains }))
 }
 
 // endAll ends them side by side: over TLS, closing says goodbye first, and a peer that
