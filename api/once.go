@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -101,4 +102,17 @@ func (v *visit) again(g *given, digest string, err error) error {
 	}
 	v.w.Header().Set("Idempotent-Replayed", "true")
 	return v.answer(g.Status, g.Body)
+}
+
+// TraceOf reports whether a record holds something of a user, for when that one is
+// forgotten. open gives what is in it; nil where that cannot be read.
+func TraceOf(tenant, user, name string, open func() []byte) bool {
+	if !strings.HasPrefix(name, vault.Name("once", tenant)+"/") {
+		return false
+	}
+	var g given
+	var answer struct {
+		User string `json:"user"`
+	}
+	return json.Unmarshal(open(), &g) == nil && json.Unmarshal(g.Body, &answer) == nil && answer.User == user
 }

@@ -5,6 +5,9 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +55,11 @@ type one struct {
 	id string
 }
 
-type person struct{ tenant, user string }
+// person is the hash of a tenant's and a user's names: where a user is forgotten, the list
+// still has to refuse their sessions for a day, and must not hold their name.
+type person [sha256.Size]byte
+
+func personOf(tenant, user string) person { return sha256.Sum256([]byte(vault.Name(tenant, user))) }
 
 type before struct {
 	issued time.Time // sessions issued then or earlier are over
@@ -69,9 +76,9 @@ const listTerm = "sessions/revoked"
 // entry is one document of the list.
 type entry struct {
 	Session string `json:"session,omitempty"`
-	Tenant  string `json:"tenant"`
+	Tenant  string `json:"tenant,omitempty"`
 	Agent   string `json:"agent,omitempty"`
-	User    string `json:"user,omitempty"`
+	Person  []byte `json:"person,omitempty"`
 	Issued  int64  `json:"issued,omitempty"` // milliseconds
 }
 
@@ -83,8 +90,8 @@ func (r *Revocations) Revoke(ctx context.Context, who Owner, id string) error {
 
 // RevokeUser takes back all sessions that a user has.
 func (r *Revocations) RevokeUser(ctx context.Context, tenant, user string) error {
-	e := entry{Tenant: tenant, User: user, Issued: r.now().UnixMilli()}
-	return r.add(ctx, vault.Name("session", "before", tenant, user), e)
+	who := personOf(tenant, user)
+	return r.add(ctx, vault.Name("session", "before", hex.EncodeToString(who[:])), entry{Person: who[:], Issued: r.now().UnixMilli()})
 }
 
 // add writes an entry, and then that there is one: who sees the second finds the first.
@@ -96,7 +103,7 @@ func (r *Revocations) add(ctx context.Context, name string, e entry) error {
 	r.mu.Lock()
 	r.takeLocked(e, r.now().Add(MaxLife))
 	r.mu.Unlock()
-	if err := r.write(ctx, vault.Document{Name: serialName, Plain: []byte(e.Session + e.User)}); err != nil {
+	if err := r.write(ctx, vault.Document{Name: serialName, Plain: []byte(rand.Text())}); err != nil {
 		return fmt.Errorf("revoking a session: %w", err)
 	}
 	return nil
@@ -180,7 +187,10 @@ func (r *Revocations) takeLocked(e entry, until time.Time) {
 		r.single[one{Owner{e.Tenant, e.Agent}, e.Session}] = until
 		return
 	}
-	who, issued := person{e.Tenant, e.User}, time.UnixMilli(e.Issued)
+	if len(e.Person) != sha256.Size {
+		return
+	}
+	who, issued := person(e.Person), time.UnixMilli(e.Issued)
 	if there, ok := r.users[who]; !ok || there.issued.Before(issued) {
 		r.users[who] = before{issued, until}
 	}
@@ -197,7 +207,10 @@ func (r *Revocations) revokedLocked(s *caller.Session) bool {
 	if _, over := r.single[one{Owner{s.Tenant, s.Agent}, s.ID}]; over {
 		return true
 	}
-	b, some := r.users[person{s.Tenant, s.User}]
+	if len(r.users) == 0 {
+		return false
+	}
+	b, some := r.users[personOf(s.Tenant, s.User)]
 	return some && !s.Issued.After(b.issued)
 }
 
@@ -230,7 +243,7 @@ func (r *Revocations) after(tenant, user string, now time.Time) time.Time {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	now = now.Truncate(time.Millisecond)
-	if b, some := r.users[person{tenant, user}]; some && !now.After(b.issued) {
+	if b, some := r.users[personOf(tenant, user)]; some && !now.After(b.issued) {
 		return b.issued.Add(time.Millisecond)
 	}
 	return now
