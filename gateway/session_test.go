@@ -4,6 +4,7 @@
 package gateway_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -204,6 +205,31 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 		t.Errorf("%d bytes, %v: the stream has to break off", n, err)
 	}
 	<-gone
+}
+
+// Before the stream is open, it is among those that are ended in nobody's list.
+func TestNoStreamOpensInASessionThatWasTakenBackMeanwhile(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	s := adas("weather")
+	token := w.Sessions.Add(s)
+	w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
+		w.Sessions.Revoke(s.ID)
+		w.Gateway.EndRevoked()
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = rw.Write([]byte("data: 1\n\n"))
+		_ = http.NewResponseController(rw).Flush()
+		<-r.Context().Done()
+	})
+	r, _ := http.NewRequest("GET", w.H1+"/events", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	res, err := w.Client.Do(r)
+	if err != nil {
+		return // it was cut before anything came
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err == nil || strings.Contains(string(body), "data") {
+		t.Errorf("%q %v", body, err)
+	}
 }
 
 // The agent's developer who sets the token in a header of their SDK's own must not send it
