@@ -228,27 +228,42 @@ func (t *transport) hangUp() {
 }
 
 // tokenTransport sends a token request the way that the operator chose for the
-// toolkit: through its proxy and with its trusted roots.
-type tokenTransport map[string]*transport // by the token endpoint's address
+// toolkit: through its proxy and with its trusted roots. It is the last door, too: the
+// client's secret leaves for no address that the operator has not written, but for what
+// users may say in it.
+type tokenTransport struct {
+	at    map[string]*transport // by the token endpoint's address
+	asked []*endpoint           // whose users say where it is
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if via := t[bareAddress(r.URL)]; via != nil {
+	if via := t.at[bareAddress(r.URL)]; via != nil {
 		return via.RoundTrip(r)
+	}
+	for _, e := range t.asked {
+		if e.toolkit.MayAsk(r.URL) {
+			return e.transport.RoundTrip(r)
+		}
 	}
 	return nil, errors.New("no toolkit has this token endpoint")
 }
 
 func (a *App) tokenTransport() tokenTransport {
-	all := tokenTransport{}
+	all := tokenTransport{at: map[string]*transport{}}
 	for _, id := range sortedKeys(a.toolkits) {
 		e := a.toolkits[id]
-		if o := e.toolkit.OAuth; o != nil {
-			for _, text := range o.TokenEndpoints() {
-				if u, err := url.Parse(text); err == nil {
-					all[bareAddress(u)] = e.transport
-				}
+		o := e.toolkit.OAuth
+		if o == nil {
+			continue
+		}
+		for _, text := range o.TokenEndpoints() {
+			if u, err := url.Parse(text); err == nil {
+				all.at[bareAddress(u)] = e.transport
 			}
+		}
+		if len(e.toolkit.Asked()) > 0 {
+			all.asked = append(all.asked, e)
 		}
 	}
 	return all

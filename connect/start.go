@@ -188,6 +188,10 @@ func (s *Service) start(v visit, l *part) {
 		s.takeKey(v, l)
 		return
 	}
+	said, ok := s.heardOut(v, l)
+	if !ok {
+		return
+	}
 	now := s.cfg.Now()
 	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
 		s.trouble(v, l, "audit", err)
@@ -196,11 +200,11 @@ func (s *Service) start(v visit, l *part) {
 	// The flow first: where the link cannot be written then, nothing says that
 	// somebody is on the way.
 	browser := s.greet(v)
-	address, ref, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, browser)
+	address, ref, err := s.begin(v.r.Context(), l, said, browser)
 	var old []string
 	if err == nil {
 		err = s.take(v.r.Context(), l, hash(browser), func(p *part) {
-			p.Started, p.Failure, p.Browser = now, "", ""
+			p.Started, p.Failure, p.Browser, p.Asked = now, "", "", said
 			old = p.began(ref)
 		})
 	}

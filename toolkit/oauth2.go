@@ -51,6 +51,12 @@ type OAuth2 struct {
 	// go deeper. "": at the top or, if not there, in authed_user or data.
 	TokenPath string
 
+	// CallbackHMAC is the callback's parameter that has to hold, in hex, the HMAC-SHA256 of
+	// all others, keyed with the client's secret, such as Shopify's hmac. "": none.
+	CallbackHMAC string
+	// CallbackClaims are further parameters of a callback, and what each has to be.
+	CallbackClaims map[string]string
+
 	// Reply are the toolkit's variables whose values a token answer names.
 	Reply map[string]Variable
 
