@@ -56,6 +56,8 @@ func (w *walker) walk(tree *syntax.Regexp) {
 	switch tree.Op {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		w.err = errAnyCharacter
+	case syntax.OpNoMatch:
+		w.err = errors.New("it admits nothing")
 	case syntax.OpLiteral:
 		for _, r := range tree.Rune {
 			w.admit(r, r)
@@ -66,6 +68,9 @@ func (w *walker) walk(tree *syntax.Regexp) {
 			}
 		}
 	case syntax.OpCharClass: // pairs; what (?i) adds stands in there
+		if last := tree.Rune[len(tree.Rune)-1]; last > unicode.MaxASCII { // what is wrong most often
+			w.admit(last, last)
+		}
 		for i := 0; i+1 < len(tree.Rune); i += 2 {
 			w.admit(tree.Rune[i], tree.Rune[i+1])
 		}
