@@ -284,6 +284,18 @@ func TestAConnectionThatIsMadeAnewKeepsItsShop(t *testing.T) {
 	}
 }
 
+// Of two tabs with one link, each comes back to where it was sent.
+func TestEachTabComesBackFromItsOwnShop(t *testing.T) {
+	w := newShops(t)
+	b, link := newBrowser(w), w.link(alice)
+	first := b.answer(b.say(link, "north"), "alice", "allow")
+	b.say(link, "south")
+	b.get(first).want(t, http.StatusOK, "Connected as alice@acme.example")
+	if c := w.connection(); c.Variables["shop"] != "north" || w.south().Stats().TokenRequests != 0 {
+		t.Errorf("connected to %v, south %+v", c.Variables, w.south().Stats())
+	}
+}
+
 // Two tabs, each with another shop: whichever comes second is another account.
 func TestAnotherShopDoesNotTakeTheFirstOnesPlace(t *testing.T) {
 	w := newShops(t)
@@ -539,4 +551,25 @@ func TestAFormForAKeyAsksForTheShopToo(t *testing.T) {
 	p = b.get(w.link(alice))
 	p.says(t, "north", "It is checked with shops.example first")
 	b.press(p, "key.key", goodKey).want(t, http.StatusOK, "Connected as ada@acme.example")
+}
+
+// While a key is tried out at one shop, another tab may have connected another one.
+func TestAKeyOfAnotherShopDoesNotTakeTheFirstOnesPlace(t *testing.T) {
+	w, desk := newKeyWorld(t)
+	tk := shopToolkit(t, "acme", func(d *toolkit.Definition) {
+		d.Auth, d.OAuth = toolkit.AuthDefinition{Kind: toolkit.APIKey, PerUser: true, Header: "X-Acme-Key"}, toolkit.OAuthDefinition{}
+	})
+	w.reload(func(cfg *connect.Config) { cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: tk, Upstream: desk} })
+	desk.answer = func(*http.Request) (*http.Response, error) {
+		_, err := w.vault.Save(t.Context(), connection.Connection{
+			Key: aliceKey, ID: "conn_x", Status: connection.Active, AccessToken: secret.New("south's"), Variables: map[string]string{"shop": "south"},
+			Granted: connection.Grantee{Issuer: "api_key", Hosts: tk.Origins()},
+		})
+		return says(http.StatusOK, `{"email":"ada@acme.example"}`), err
+	}
+	b := newBrowser(w)
+	b.press(b.get(w.link(alice)), "said.shop", "north", "key.key", goodKey).says(t, "That is another account than the one that is connected here")
+	if c := w.connection(); c.Variables["shop"] != "south" || c.AccessToken.Reveal() != "south's" {
+		t.Errorf("replaced by %v", c.Variables)
+	}
 }

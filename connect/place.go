@@ -146,7 +146,7 @@ func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said m
 
 // granted is what was in the place with a new grant.
 func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connection.Connection {
-	issuer, client := tk.GranteeOf(g.Variables)
+	issuer, client := tk.Grantee()
 	conn := connection.Connection{
 		Key: p.key, ID: p.before.ID, Version: p.before.Version, Status: p.before.Status,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: g.IssuedAt, ExpiresAt: g.ExpiresAt,
