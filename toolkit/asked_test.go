@@ -258,7 +258,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 		{"behind the variable, a name with at least two labels", func(d *toolkit.Definition) { d.OAuth.TokenURL = "https://{shop}.example/t" }},
 		{"below co.uk everybody can have a name", func(d *toolkit.Definition) { d.OAuth.TokenURL = "https://{shop}.co.uk/t" }},
 		{"below co.uk everybody can have a name", func(d *toolkit.Definition) { d.BaseURL = "https://{shop}.co.uk/t" }},
-		{"a host is a variable with host", func(d *toolkit.Definition) { d.OAuth.TokenURL = "https://{shop}/t" }},
+		{"a label of the host and never all of it", func(d *toolkit.Definition) { d.OAuth.TokenURL = "https://{shop}/t" }},
 		{"begins with https://", func(d *toolkit.Definition) { d.OAuth.TokenURL = "http://{shop}.shops.example/t" }},
 		{"stands before its first dot", func(d *toolkit.Definition) { d.OAuth.AuthorizeURL = "https://login.{shop}.shops.example/" }},
 		{"at least two labels and no port", func(d *toolkit.Definition) { d.OAuth.TokenURL = "https://{shop}.shops.example:8443/t" }},

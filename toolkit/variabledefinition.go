@@ -134,6 +134,8 @@ func (t *Toolkit) templateHost(setting, scheme, host string) (string, error) {
 		return "", fmt.Errorf("%s: there is no variable %q", setting, name)
 	case scheme != "https":
 		return "", fmt.Errorf("%s: where the host is a variable, the address begins with https://", setting)
+	case suffix == "" && v.From == FromUser:
+		return "", fmt.Errorf("%s: users say a label of the host and never all of it; write behind it what the provider's hosts have in common, such as https://{%s}.example.com", setting, name)
 	case suffix == "" && len(v.Hosts) == 0, suffix != "" && !v.Label:
 		return "", fmt.Errorf("%s: a host is a variable with host, and its first label one with label; %s is not", setting, name)
 	case suffix == "":
