@@ -4,12 +4,8 @@
 package connect_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -290,7 +286,10 @@ func TestEachTabComesBackFromItsOwnShop(t *testing.T) {
 	b, link := newBrowser(w), w.link(alice)
 	first := b.answer(b.say(link, "north"), "alice", "allow")
 	b.say(link, "south")
-	b.get(first).want(t, http.StatusOK, "Connected as alice@acme.example")
+	p := b.get(first)
+	p.want(t, http.StatusOK, "Connected as alice@acme.example")
+	p.says(t, "north")
+	p.hides(t, "south")
 	if c := w.connection(); c.Variables["shop"] != "north" || w.south().Stats().TokenRequests != 0 {
 		t.Errorf("connected to %v, south %+v", c.Variables, w.south().Stats())
 	}
@@ -417,159 +416,4 @@ func TestTheStoreBeingAwayIsNoReasonToAskAgain(t *testing.T) {
 	b.get(link).want(t, http.StatusServiceUnavailable, "That did not work just now")
 	w.store.works()
 	b.get(link).says(t, "north")
-}
-
-// signing has callbacks that are signed and name the shop, as Shopify's.
-func signing(d *toolkit.Definition) {
-	d.OAuth.CallbackHMAC, d.OAuth.CallbackClaims = "hmac", map[string]string{"shop": "{shop}.shops.example"}
-}
-
-// sign is what the provider does with a callback.
-func sign(q url.Values) {
-	q.Del("hmac")
-	var parts []string
-	for name, values := range q {
-		parts = append(parts, name+"="+values[0])
-	}
-	slices.Sort(parts)
-	mac := hmac.New(sha256.New, []byte("acme-client-secret"))
-	mac.Write([]byte(strings.Join(parts, "&")))
-	q.Set("hmac", hex.EncodeToString(mac.Sum(nil)))
-}
-
-func TestACallbackHasToBeSignedAndOfTheShop(t *testing.T) {
-	plain := func(url.Values) {}
-	for name, x := range map[string]struct {
-		before, after func(url.Values) // the signature
-		failure, says string
-	}{
-		"as it should be":                 {plain, plain, "", ""},
-		"with more in it":                 {func(q url.Values) { q.Set("host", "YWJj"); q.Set("timestamp", "1337178173"); q.Set("note", "") }, plain, "", ""},
-		"in capitals":                     {plain, func(q url.Values) { q.Set("hmac", strings.ToUpper(q.Get("hmac"))) }, "", ""},
-		"of another shop":                 {func(q url.Values) { q.Set("shop", "south.shops.example") }, plain, "other_place", "another place than the one that you had named"},
-		"of no shop":                      {func(q url.Values) { q.Del("shop") }, plain, "other_place", "another place"},
-		"of a shop without its host":      {func(q url.Values) { q.Set("shop", "north") }, plain, "other_place", "another place"},
-		"with a code exchanged":           {plain, func(q url.Values) { q.Set("code", "another") }, "unsigned", "does not bear the signature"},
-		"with the shop exchanged":         {plain, func(q url.Values) { q.Set("shop", "south.shops.example") }, "unsigned", "does not bear the signature"},
-		"with something added":            {plain, func(q url.Values) { q.Set("x", "1") }, "unsigned", "does not bear the signature"},
-		"with a shop twice":               {plain, func(q url.Values) { q.Add("shop", "north.shops.example") }, "unsigned", "does not bear the signature"},
-		"with a signature twice":          {plain, func(q url.Values) { q.Add("hmac", q.Get("hmac")) }, "unsigned", "does not bear the signature"},
-		"with none":                       {plain, func(q url.Values) { q.Del("hmac") }, "unsigned", "does not bear the signature"},
-		"with an empty one":               {plain, func(q url.Values) { q.Set("hmac", "") }, "unsigned", "does not bear the signature"},
-		"with half of one":                {plain, func(q url.Values) { q.Set("hmac", q.Get("hmac")[:32]) }, "unsigned", "does not bear the signature"},
-		"with one that is no hex":         {plain, func(q url.Values) { q.Set("hmac", strings.Repeat("zz", 32)) }, "unsigned", "does not bear the signature"},
-		"with parameters joined into one": {func(q url.Values) { q.Set("a", "1"); q.Set("b", "2") }, func(q url.Values) { q.Set("a", "1&b=2"); q.Del("b") }, "unsigned", "does not bear the signature"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newShops(t, signing)
-			b, link := newBrowser(w), w.link(alice)
-			callback := mustParse(t, b.answer(b.say(link, "north"), "alice", "allow"))
-			q := callback.Query()
-			q.Set("shop", "north.shops.example")
-			x.before(q)
-			sign(q)
-			x.after(q)
-			callback.RawQuery = q.Encode()
-			p := b.get(callback.String())
-			if x.failure == "" {
-				p.want(t, http.StatusOK, "Connected as alice@acme.example")
-				return
-			}
-			p.want(t, http.StatusOK, "Connect Acme Shops?")
-			p.says(t, x.says)
-			p.hides(t, "south")
-			w.notConnected()
-			w.wantReported("failed " + x.failure)
-			if s := w.north().Stats(); s.TokenRequests != 0 || w.south().Stats() != (demo.Stats{}) {
-				t.Errorf("the code was exchanged: %+v", s)
-			}
-			b.get(callback.String()) // the flow has ended
-			sign(q)
-			w.notConnected()
-			// And another try with the same link works.
-			again := mustParse(t, b.answer(b.say(link, "north"), "alice", "allow"))
-			q = again.Query()
-			q.Set("shop", "north.shops.example")
-			sign(q)
-			again.RawQuery = q.Encode()
-			b.get(again.String()).want(t, http.StatusOK, "Connected as alice@acme.example")
-		})
-	}
-}
-
-func TestALinkForSeveralAsksInEachRow(t *testing.T) {
-	w := newShops(t)
-	w.reload(func(cfg *connect.Config) {
-		cfg.Toolkits["second"] = connect.Endpoint{Toolkit: shopToolkit(t, "second"), Upstream: w}
-	})
-	b, link := newBrowser(w), w.linkFor(alice, "acme", "second", "other")
-	p := b.get(link)
-	if fields, forms := strings.Count(p.text, `name="said.shop"`), strings.Count(p.text, "<form"); fields != 2 || forms != 4 {
-		t.Errorf("%d fields in %d forms:\n%s", fields, forms, p.text)
-	}
-	for _, fault := range faultsOf(p.text) {
-		t.Error(fault)
-	}
-	if csp := p.header.Get("Content-Security-Policy"); !strings.Contains(csp, " https://*.shops.example ") {
-		t.Errorf("Content-Security-Policy is %s", csp)
-	}
-	wrong := b.pressFor(p, "second", "said.shop", "evil.example")
-	wrong.want(t, http.StatusUnprocessableEntity, "Connect Acme Shops?")
-	b.get(b.answer(b.press(wrong, "said.shop", "south"), "alice", "allow")).says(t, "1 of 3 connected", "south")
-	p = b.get(b.answer(b.pressFor(b.get(link), "acme", "said.shop", "north.shops.example"), "alice", "allow"))
-	p.says(t, "2 of 3 connected")
-	if c, err := w.vault.Load(t.Context(), connection.Key{Tenant: alice.Tenant, User: alice.User, Toolkit: "second"}); err != nil || c.Variables["shop"] != "south" || w.connection().Variables["shop"] != "north" {
-		t.Errorf("%v (%v) and %v", c.Variables, err, w.connection().Variables)
-	}
-}
-
-// A key of the user's own, at a host of their own.
-func TestAFormForAKeyAsksForTheShopToo(t *testing.T) {
-	w, desk := newKeyWorld(t)
-	tk := shopToolkit(t, "acme", func(d *toolkit.Definition) {
-		d.Auth, d.OAuth = toolkit.AuthDefinition{Kind: toolkit.APIKey, PerUser: true, Header: "X-Acme-Key"}, toolkit.OAuthDefinition{}
-	})
-	w.reload(func(cfg *connect.Config) { cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: tk, Upstream: desk} })
-	b, link := newBrowser(w), w.link(alice)
-	p := b.get(link)
-	p.says(t, "Your shop's name", "It is checked with shops.example first")
-	p = b.press(p, "said.shop", "evil.example", "key.key", goodKey)
-	p.want(t, http.StatusUnprocessableEntity, "Connect Acme Shops?")
-	p.hides(t, goodKey)
-	if desk.times() != 0 {
-		t.Fatalf("the key went to %s", desk.asked[0].URL)
-	}
-	b.press(p, "said.shop", "North", "key.key", goodKey).want(t, http.StatusOK, "Connected as ada@acme.example")
-	if desk.times() != 1 || desk.asked[0].URL.String() != "https://north.shops.example/v1/me" {
-		t.Errorf("asked %s", desk.asked[0].URL)
-	}
-	conn := w.connection()
-	if !maps.Equal(conn.Variables, map[string]string{"shop": "north"}) || !slices.Equal(conn.Granted.Hosts, []string{"https://{shop}.shops.example"}) {
-		t.Errorf("kept %v, %+v", conn.Variables, conn.Granted)
-	}
-	w.clock.pass(time.Hour)
-	p = b.get(w.link(alice))
-	p.says(t, "north", "It is checked with shops.example first")
-	b.press(p, "key.key", goodKey).want(t, http.StatusOK, "Connected as ada@acme.example")
-}
-
-// While a key is tried out at one shop, another tab may have connected another one.
-func TestAKeyOfAnotherShopDoesNotTakeTheFirstOnesPlace(t *testing.T) {
-	w, desk := newKeyWorld(t)
-	tk := shopToolkit(t, "acme", func(d *toolkit.Definition) {
-		d.Auth, d.OAuth = toolkit.AuthDefinition{Kind: toolkit.APIKey, PerUser: true, Header: "X-Acme-Key"}, toolkit.OAuthDefinition{}
-	})
-	w.reload(func(cfg *connect.Config) { cfg.Toolkits["acme"] = connect.Endpoint{Toolkit: tk, Upstream: desk} })
-	desk.answer = func(*http.Request) (*http.Response, error) {
-		_, err := w.vault.Save(t.Context(), connection.Connection{
-			Key: aliceKey, ID: "conn_x", Status: connection.Active, AccessToken: secret.New("south's"), Variables: map[string]string{"shop": "south"},
-			Granted: connection.Grantee{Issuer: "api_key", Hosts: tk.Origins()},
-		})
-		return says(http.StatusOK, `{"email":"ada@acme.example"}`), err
-	}
-	b := newBrowser(w)
-	b.press(b.get(w.link(alice)), "said.shop", "north", "key.key", goodKey).says(t, "That is another account than the one that is connected here")
-	if c := w.connection(); c.Variables["shop"] != "south" || c.AccessToken.Reveal() != "south's" {
-		t.Errorf("replaced by %v", c.Variables)
-	}
 }

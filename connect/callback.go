@@ -176,7 +176,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
-				l.Used, l.Account = now, done.Account
+				l.Used, l.Account, l.Asked = now, done.Account, done.Asked // another tab may have said something else
 			}
 			done.link = l.link // as it is from now on
 			return nil

@@ -226,7 +226,7 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 	if failure != "" {
 		return failure, errAnotherHere
 	}
-	l.Account, l.kept = account, conn.Key
+	l.Account, l.Asked, l.kept = account, said, conn.Key
 	s.cfg.Connected(conn)
 	return "", nil
 }

@@ -201,7 +201,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.kept = conn.Scopes, t.label, conn.Key
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept = conn.Scopes, t.label, t.flow.Asked, conn.Key
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -69,7 +69,7 @@ type part struct {
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
 	// Asked is what the user has said for the toolkit's variables, when the button was last
-	// pressed.
+	// pressed or, once it is used, when it was for what is connected.
 	Asked map[string]string `json:"asked,omitempty"`
 	// Flows are the latest that were begun with it, by the hash of their state.
 	Flows []string `json:"flows,omitempty"`
