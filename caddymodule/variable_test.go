@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -18,6 +16,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/toolgate/toolgate/egress"
+	"github.com/toolgate/toolgate/oauth"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // What a value names is the provider's choice or a browser's, whoever wrote the pattern.
@@ -121,10 +121,13 @@ func TestTheTokenEndpointThatAUserNamesIsGuarded(t *testing.T) {
 	}
 }
 
+// Nor for one of another toolkit's, whose way may be another one.
 func TestATokenRequestLeavesForNoAddressThatIsNotTheTemplates(t *testing.T) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
-	a := &App{log: zap.NewNop(), Toolkits: map[string]*Toolkit{"acme": {
+	a := &App{log: zap.NewNop(), Toolkits: map[string]*Toolkit{"fixed": {
+		BaseURL: "https://fixed.example", OAuth2: &OAuth2{AuthorizeURL: "https://fixed.example/a", TokenURL: "https://fixed.example/t?x=1"},
+	}, "acme": {
 		BaseURL: "https://{shop}.shops.example", Variables: map[string]*Variable{"shop": {From: "asked", Ask: "Shop"}},
 		OAuth2:       &OAuth2{AuthorizeURL: "https://{shop}.shops.example/a", TokenURL: "https://{shop}.shops.example/t"},
 		TransportRaw: json.RawMessage(`{"protocol":"http","resolver":{"addresses":["udp/` + resolver(t) + `"]}}`),
@@ -135,14 +138,21 @@ func TestATokenRequestLeavesForNoAddressThatIsNotTheTemplates(t *testing.T) {
 	for address, leaves := range map[string]bool{
 		"https://north.shops.example/t": true, "https://north.shops.example/t?x": true, "https://north.shops.example/a": false, "https://shops.example/t": false,
 		"https://a.b.shops.example/t": false, "https://evil.example/t": false, "http://north.shops.example/t": false, "https://{shop}.shops.example/t": false,
+		"https://fixed.example/t": false,
 	} {
-		u := &url.URL{Scheme: "https", Host: "{shop}.shops.example", Path: "/t"}
-		if !strings.Contains(address, "{") {
-			u, _ = url.Parse(address)
-		}
-		_, err := a.tokenTransport().RoundTrip((&http.Request{Method: "POST", URL: u, Host: u.Host, Header: http.Header{}}).WithContext(t.Context()))
-		if err == nil || strings.Contains(err.Error(), "no toolkit has this token endpoint") == leaves {
+		client := &oauth.Client{Transport: tokenTransport(a.toolkits)}
+		_, err := client.Exchange(t.Context(), &toolkit.OAuth2{Toolkit: "acme", TokenURL: address, AuthStyle: toolkit.StyleNone}, "code", "", "")
+		if err == nil || strings.Contains(err.Error(), "does not have this token endpoint") == leaves && !strings.Contains(address, "{") {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+	fixed := a.toolkits["fixed"].toolkit.OAuth
+	for id, leaves := range map[string]bool{"fixed": true, "acme": false, "": false, "another": false} {
+		own := *fixed
+		own.Toolkit = id
+		_, err := (&oauth.Client{Transport: tokenTransport(a.toolkits)}).Exchange(t.Context(), &own, "code", "", "")
+		if err == nil || strings.Contains(err.Error(), "does not have this token endpoint") == leaves {
+			t.Errorf("of %q: %v", id, err)
 		}
 	}
 }

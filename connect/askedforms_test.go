@@ -101,3 +101,18 @@ func TestTheProjectsPageShowsWhichShopItIs(t *testing.T) {
 	b.connectAt(w.link(alice), "north", "alice")
 	b.get(projectLink).says(t, "Connected as alice@acme.example", "north")
 }
+
+func TestALinkThatHasExpiredAsksOnItsOwnPage(t *testing.T) {
+	w := newShops(t)
+	w.reload(behindASite)
+	b, link := newBrowserAs(w, alice.User), w.link(alice)
+	p := b.get(link)
+	w.clock.pass(16 * time.Minute)
+	p = b.press(p, "said.shop", "evil.example")
+	p.want(t, http.StatusUnprocessableEntity, "Connect Acme Shops?")
+	p = b.press(p, "said.shop", "north")
+	if !strings.HasPrefix(p.address, "https://north.shops.example/authorize") {
+		t.Fatalf("it leads to %s:\n%s", p.address, p.text)
+	}
+	b.get(b.answer(p, "alice", "allow")).want(t, http.StatusOK, "Connected as alice@acme.example")
+}

@@ -174,6 +174,9 @@ func (s *Service) cancel(v visit, l *link) {
 // startLate goes on from a fresh link: a link is short-lived so that nobody else can use
 // it, and this is surely the one whom it was made for.
 func (s *Service) startLate(v visit, l *part) {
+	if _, ok := s.heardOut(v, l); !ok { // on a page of this link, whose form comes back to it
+		return
+	}
 	who := caller.Caller{Tenant: l.Tenant, Agent: l.Agent, User: l.User}
 	fresh, err := s.linkFor(v.r.Context(), who, l.left())
 	if err != nil {

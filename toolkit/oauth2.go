@@ -16,6 +16,8 @@ import (
 // OAuth2 is a client that is registered with a provider, and the provider's dialect of
 // the protocol. The zero value of each field is what the standards say.
 type OAuth2 struct {
+	// Toolkit is the id of the one that it is of.
+	Toolkit string
 	// Issuer is compared with the callback's iss (RFC 9207). "": not known.
 	Issuer       string
 	AuthorizeURL string

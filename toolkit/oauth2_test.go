@@ -49,7 +49,7 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := toolkit.OAuth2{
-		Issuer: "https://id.odd.example", AuthorizeURL: "https://id.odd.example/a", TokenURL: "https://id.odd.example/t",
+		Toolkit: "odd", Issuer: "https://id.odd.example", AuthorizeURL: "https://id.odd.example/a", TokenURL: "https://id.odd.example/t",
 		RefreshURL: "https://id.odd.example/r", RevokeURL: "https://id.odd.example/v", RevokeStyle: toolkit.RevokeBearer,
 		AuthStyle: toolkit.StyleBody, ClientID: "c", ClientSecret: secret.New("s"), ClientIDParam: "client_key",
 		Scopes: []string{"x"}, ScopeSeparator: ",", ScopeParam: "user_scope", NoPKCE: true,

@@ -126,7 +126,7 @@ func (d Definition) oauth(t *Toolkit) error {
 		return err
 	}
 	t.OAuth = &OAuth2{
-		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL,
+		Toolkit: t.ID, Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL,
 		RevokeURL: strings.ReplaceAll(o.RevokeURL, "{client_id}", url.PathEscape(o.ClientID)), RevokeStyle: o.RevokeStyle,
 		AuthStyle: cmp.Or(o.AuthStyle, StyleBasic), ClientID: o.ClientID, ClientSecret: o.ClientSecret, ClientIDParam: o.ClientIDParam,
 		Scopes: o.Scopes, ScopeSeparator: cmp.Or(o.ScopeSeparator, " "), ScopeParam: o.ScopeParam, NoPKCE: o.PKCE != nil && !*o.PKCE,
