@@ -31,6 +31,8 @@ const (
 	several       = "several"       // the provider names more than one, and nobody can choose
 	altered       = "altered"       // the callback does not say it in any way that could be
 	unproven      = "unproven"      // the callback says it, and the provider knows nothing of it
+	unsigned      = "unsigned"      // the callback does not bear the provider's signature
+	otherPlace    = "other_place"   // it is from another place than the user has named
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word
@@ -60,7 +62,11 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if t.refusal != "" || t.code == "" {
 		return failureOf(t.refusal), nil
 	}
-	claims, err := claimed(t.toolkit, t.query) // before the code is spent
+	// All of it before the code is spent.
+	if failure, err := t.fromThere(); failure != "" {
+		return failure, err
+	}
+	claims, err := claimed(t.toolkit, t.query)
 	if err != nil {
 		return altered, err
 	}
@@ -195,7 +201,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.kept = conn.Scopes, t.label, conn.Key
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept = conn.Scopes, t.label, t.flow.Asked, conn.Key
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -68,10 +68,14 @@ type part struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+	// Asked is what the user has said for the toolkit's variables, when the button was last
+	// pressed or, once it is used, when it was for what is connected.
+	Asked map[string]string `json:"asked,omitempty"`
 	// Flows are the latest that were begun with it, by the hash of their state.
 	Flows []string `json:"flows,omitempty"`
 
-	kept connection.Key // of the connection that was saved by it, in this very request
+	heard []question     // what was entered in this very request, if something is wrong with it
+	kept  connection.Key // of the connection that was saved by it, in this very request
 }
 
 // linkRecord is a link as it is stored. One for a single toolkit has the form that the

@@ -27,6 +27,7 @@ type row struct {
 	ID, Toolkit, Label, Account, State string
 	Since, Used                        time.Time
 	Scopes                             []string
+	Said                               []question // which server it is at
 	// Several: there are other accounts of the toolkit, and Default is the one that
 	// assistants use when they name none.
 	Several, Default bool
@@ -258,7 +259,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
 			check, _ := e.Toolkit.Check()
-			r.Toolkit = e.Toolkit.Name
+			r.Toolkit, r.Said = e.Toolkit.Name, saidOf(e.Toolkit, c.Variables)
 			r.MayTest = check != "" && c.Status == connection.Active
 			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}

@@ -45,7 +45,7 @@ func (s *Service) place(ctx context.Context, l *part) (place, error) {
 		}
 	}
 	p.before, err = s.before(ctx, p.key)
-	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.Grantee()
+	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.GranteeOf(p.before.Variables)
 	p.moved = p.before.Granted.Issuer != issuer
 	return p, err
 }
@@ -133,10 +133,13 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 }
 
 // fits is welcome for a key of the user's own.
-func (s *Service) fits(ctx context.Context, l *part, account string) (failure string, err error) {
+func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said map[string]string, account string) (failure string, err error) {
 	p, err := s.place(ctx, l)
 	if err != nil {
 		return ours, err
+	}
+	if p.elsewhere(tk, said) {
+		return notThisOne, errAnotherHere
 	}
 	return p.takes(account)
 }

@@ -120,6 +120,7 @@ func (s *Service) progress(v visit, user string) (all standsAt, err error) {
 				continue // calls that name no account do not go to it
 			}
 			status, _ := s.standing(c, tk)
+			t.Asked = saidOf(tk, c.Variables)
 			if t.Account = cmp.Or(c.AccountLabel, c.Label); status == connection.Active {
 				t.State = taskDone
 				break

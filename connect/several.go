@@ -6,6 +6,7 @@ package connect
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,9 @@ type task struct {
 	Notice  string   // what went wrong
 	Scopes  []string // that will be asked for
 	Host    string   // where the user agrees; "" where a key is entered here
+	Asked   []question
+
+	onward *url.URL // where the button leads
 }
 
 // taskState is how a part stands.
@@ -30,6 +34,11 @@ const (
 	taskDone  taskState = "done"
 	taskGone  taskState = "gone" // not offered any more
 )
+
+// Known reports whether there is something that the user has said before.
+func (t task) Known() bool {
+	return slices.ContainsFunc(t.Asked, func(q question) bool { return q.Known })
+}
 
 // Open reports whether there is something for the user to do.
 func (t task) Open() bool { return t.State == taskOpen || t.State == taskGoing }
@@ -53,15 +62,18 @@ func (s *Service) serveSeveral(v visit, l *link) {
 	data := view{Toolkit: s.names(l), Agent: l.Agent, User: l.User, Mine: s.mine(), Minutes: s.minutesLeft(l)}
 	var onward []*url.URL
 	for _, p := range l.parts {
-		t := s.taskOf(v, p)
+		t, err := s.taskOf(v, p)
+		if err != nil {
+			s.trouble(v, p, "asked", err)
+			return
+		}
 		switch {
 		case t.State == taskDone:
 			data.Done++
 		case t.State == taskBusy:
 			v.w.Header().Set("Refresh", "2") // seconds, then the same page again
 		case t.Open() && t.Host != "":
-			authorize, _ := url.Parse(s.cfg.Toolkits[p.Toolkit].Toolkit.OAuth.AuthorizeURL)
-			onward = append(onward, authorize)
+			onward = append(onward, t.onward)
 		}
 		data.Tasks = append(data.Tasks, t)
 	}
@@ -80,13 +92,16 @@ func (s *Service) serveSeveral(v visit, l *link) {
 
 // taskOf tells how a part stands, as much of it as this browser may see: where nobody
 // asks who sits there, only the one that did something is told what came of it.
-func (s *Service) taskOf(v visit, p *part) task {
-	t := task{Name: p.Toolkit, State: taskOpen, Address: s.partURL(p)}
+func (s *Service) taskOf(v visit, p *part) (t task, err error) {
+	t = task{Name: p.Toolkit, State: taskOpen, Address: s.partURL(p)}
 	if e, known := s.cfg.Toolkits[p.Toolkit]; known {
 		t.Name = e.Toolkit.Name
 		if o := e.Toolkit.OAuth; o != nil {
-			authorize, _ := url.Parse(o.AuthorizeURL) // checked when it was configured
-			t.Scopes, t.Host = o.Asking(p.Scopes).Scopes, authorize.Host
+			if t.Asked, err = s.questions(v, p); err != nil {
+				return t, err
+			}
+			t.onward, t.Host = placeOf(e.Toolkit, t.Asked)
+			t.Scopes = o.Asking(p.Scopes).Scopes
 		}
 	}
 	told := s.verifies() || s.is(v.r, p.Browser)
@@ -104,7 +119,7 @@ func (s *Service) taskOf(v visit, p *part) task {
 	case p.underWay(now):
 		t.State = taskGoing
 	}
-	return t
+	return t, nil
 }
 
 // names are the toolkits of a link, for people.
