@@ -339,7 +339,7 @@ var mineNotices = map[undoing]string{
 	rested:     "Switched off. Nothing here uses this account until you switch it on again.",
 	woken:      "Switched on. Assistants can use this account again.",
 	allowed:    "Allowed. The assistant can use this account from now on.",
-	barred:     "Taken back. That assistant does not use this account any more; the others still do.",
+	barred:     "Taken back. That assistant does not use this account any more.",
 	renamed:    "The name was changed.",
 	misnamed:   "That cannot be a name: up to 60 characters on one line, please. Nothing was changed.",
 	taken:      "Another one of your accounts is called that. Nothing was changed.",
