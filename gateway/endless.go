@@ -31,5 +31,5 @@ func (g *Gateway) watched(x *exchange) (forget func(), err error) {
 	if err != nil {
 		return func() {}, err
 	}
-	return forget, nil
+	return forget, g.still(x)
 }

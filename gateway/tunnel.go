@@ -39,11 +39,14 @@ func (g *Gateway) tunnel(x *exchange) {
 	}
 	defer agent.Close()
 	forget, err := g.tunnels.add(x.open(func() { agent.Close(); upstream.Close() }), x.since)
+	if err == nil {
+		defer forget()
+		err = g.still(x)
+	}
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
 	}
-	defer forget()
 	x.outcome.status = http.StatusSwitchingProtocols
 	if err := x.writeSwitch(buffered); err != nil {
 		x.outcome.err = errCallerGone
@@ -56,6 +59,20 @@ var (
 	errClosing   = errors.New("gateway: shutting down")
 	errTakenBack = errors.New("gateway: the grant was taken back")
 )
+
+// still looks once more whether the agent may use the connection, when what it opens can
+// be ended. What another gateway took back before that was told to nobody who knew of it,
+// and what it takes back from now on ends it. Where nobody can tell, it goes on.
+func (g *Gateway) still(x *exchange) error {
+	if !x.toolkit.Auth.PerUser {
+		return nil
+	}
+	_, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, x.key(), func(c connection.Connection) error { return g.approved(x, c) })
+	if _, gone := errors.AsType[*connection.Unusable](err); gone {
+		return errTakenBack
+	}
+	return nil
+}
 
 // asked reports whether the agent's request was to change to that protocol.
 func (x *exchange) asked(protocol string) bool {
