@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 		failure, err = s.fits(ctx, l, account, unknown)
 	}
 	if failure == "" {
-		failure, err = s.keepKey(ctx, v, l, tk, key, account)
+		failure, err = s.keepKey(ctx, v, l, tk, key, account, unknown)
 	}
 	if failure == "" {
 		s.report("connected", v, l, "", nil)
@@ -172,8 +173,9 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 	return failure
 }
 
-// keepKey saves a key as the user's connection. An earlier one keeps its id.
-func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string) (failure string, err error) {
+// keepKey saves a key as the user's connection. An earlier one keeps its id. unknown is why
+// its account is not known.
+func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string, unknown error) (failure string, err error) {
 	now := s.cfg.Now()
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {
@@ -185,7 +187,7 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		if p, err = s.place(ctx, l); err != nil {
 			return err
 		}
-		if failure, _ = p.takes(account); failure != "" { // since fits has looked, another account may have come
+		if failure, _ = p.owned(account, unknown); failure != "" { // since fits has looked, another account may have come
 			return nil
 		}
 		if err := s.settle(ctx, &p, tk, account, nil); err != nil {
@@ -200,7 +202,7 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		return ours, fmt.Errorf("keeping a key: %w", err)
 	}
 	if failure != "" {
-		return failure, errAnotherHere
+		return failure, cmp.Or(unknown, errAnotherHere)
 	}
 	l.Account, l.kept, l.before = account, conn.Key, p.before
 	s.cfg.Connected(conn)

@@ -116,12 +116,7 @@ func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (f
 		return "", nil
 	}
 	name := s.labelOf(ctx, t, g)
-	if t.nameless != nil {
-		// Neither a yes nor a no: the user would lose what works, or agents would go on
-		// with another account.
-		return nameless, t.nameless
-	}
-	return p.takes(name)
+	return p.owned(name, t.nameless)
 }
 
 // giveBack ends a grant that is not kept. At most providers that ends all that this client

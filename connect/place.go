@@ -133,16 +133,23 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 	return nil
 }
 
+// owned is takes, where a fault that passes may keep us from knowing whose account it is.
+// Then it is neither a yes nor a no: the user would lose what works, or agents would go on
+// with another account.
+func (p place) owned(label string, unknown error) (failure string, err error) {
+	if unknown != nil && p.needsLabel() {
+		return nameless, unknown
+	}
+	return p.takes(label)
+}
+
 // fits is welcome for a key of the user's own. unknown is why its account is not known.
 func (s *Service) fits(ctx context.Context, l *part, account string, unknown error) (failure string, err error) {
 	p, err := s.place(ctx, l)
 	if err != nil {
 		return ours, err
 	}
-	if unknown != nil && p.needsLabel() {
-		return nameless, unknown
-	}
-	return p.takes(account)
+	return p.owned(account, unknown)
 }
 
 // granted is what was in the place with a new grant.
