@@ -30,6 +30,14 @@ const (
 	// SwitchedOff and SwitchedOn: a connection is about to be put to rest, or to use again.
 	SwitchedOff Event = "switched_off"
 	SwitchedOn  Event = "switched_on"
+	// AgentApproved and AgentBarred: an agent is about to get the use of a connection by
+	// its user's word, or to lose it.
+	AgentApproved Event = "agent_approved"
+	AgentBarred   Event = "agent_withdrawn"
+	// Renamed: a connection is about to get another name from its user.
+	Renamed Event = "connection_renamed"
+	// Restored: what a link had replaced is about to stand again, since it was called off.
+	Restored Event = "connection_restored"
 	// Forgotten: everything that is kept of the user is about to be removed.
 	Forgotten Event = "user_forgotten"
 )

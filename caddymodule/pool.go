@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/handover"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -45,6 +46,8 @@ type state struct {
 	closed chan struct{}   // closed when the store is
 	watch  context.Context // until the store is closed
 	end    context.CancelFunc
+
+	gateways gateways
 
 	mu       sync.Mutex
 	caches   map[string]*cache // by the ids of the keys: a changed key is another reading
@@ -149,7 +152,8 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 		if v.Shared() {
 			v.CheckFirst() // it may be away now
 		}
-		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v})}
+		changed := func(key connection.Key) { s.gateways.changed(v, key) }
+		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed})}
 		s.caches[id] = c
 		go func() { _ = c.tokens.Watch(s.watch, s.logNews) }()
 	}

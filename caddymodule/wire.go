@@ -98,6 +98,9 @@ func (a *App) restLocked() {
 	if a.auditTo != nil {
 		_ = a.auditTo.Close()
 	}
+	if a.engine != nil {
+		a.state.gateways.leave(a.engine.gateway)
+	}
 	states.give(a.state)
 	a.state, a.engine = nil, nil
 }
@@ -126,9 +129,10 @@ func (a *App) build(ring *seal.Ring) *engine {
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
 	})
+	e.state.gateways.join(e.gateway)
 	disconnected := func(k connection.Key) {
 		cache.tokens.Forget(k)
-		e.gateway.Disconnect(k)
+		e.state.gateways.disconnect(k)
 	}
 	if a.publicURL == nil {
 		e.people = a.people(cache.vault, record, disconnected)
@@ -153,7 +157,9 @@ func (a *App) build(ring *seal.Ring) *engine {
 		MayCallBack: e.gateway.MayCallBack,
 		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
 		Unsaved:     cache.tokens.Unsaved,
-		Stopped:     e.gateway.Disconnect,
+		Stopped:     e.state.gateways.disconnect,
+		Withdrawn:   e.state.gateways.withdraw,
+		Agents:      e.gateway,
 		Key:         ring.Derive("connect form"),
 		Verifier:    verify.verifier,
 		SignIn:      verify.signIn,

@@ -6,6 +6,7 @@ package connect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -22,20 +23,30 @@ const (
 	maxLabel     = 120 // characters
 )
 
-// account asks the provider which account was connected, for people to see. It is
-// worth no failure: without an answer the connection has no label.
-func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, token secret.String) string {
+// account asks the provider which account was connected, for people to see and for
+// comparing it with one that is there. Without an answer the connection has no label. err
+// is a fault that passes: where it matters whose account it is, nobody knows then, and
+// where it does not, that is worth no failure.
+func (s *Service) account(ctx context.Context, tk *toolkit.Toolkit, token secret.String) (name string, err error) {
 	if tk.Identity == nil || tk.Identity.IDToken {
-		return ""
+		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, accountLimit)
 	defer cancel()
 	a, err := s.ask(ctx, tk, tk.Identity.Path, "", token)
-	if err != nil || a.status != http.StatusOK {
-		return ""
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", errNameless, bare(err))
+	case a.fails():
+		return "", fmt.Errorf("%w: the provider answers %d", errNameless, a.status)
+	case a.status != http.StatusOK:
+		return "", nil
 	}
-	return label(a.text, tk.Identity.Field)
+	return label(a.text, tk.Identity.Field), nil
 }
+
+// errNameless: whose account it is could not be asked just now.
+var errNameless = errors.New("the provider could not be asked whose account it is")
 
 // label picks a field of a JSON object, as one short line.
 func label(text []byte, field string) string {
@@ -43,6 +54,10 @@ func label(text []byte, field string) string {
 	if json.Unmarshal(text, &value) != nil {
 		return ""
 	}
+	return pick(value, field)
+}
+
+func pick(value any, field string) string {
 	for name := range strings.SplitSeq(field, ".") {
 		object, ok := value.(map[string]any)
 		if !ok {

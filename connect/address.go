@@ -152,7 +152,7 @@ func (s *Service) labelOf(ctx context.Context, t *trip, g oauth.Grant) string {
 	case t.own.Identity != nil && t.own.Identity.IDToken:
 		t.label = s.nameIn(t.toolkit, g.IDToken)
 	default:
-		t.label = s.account(ctx, t.own, g.AccessToken)
+		t.label, t.nameless = s.account(ctx, t.own, g.AccessToken)
 	}
 	t.asked = true
 	return t.label

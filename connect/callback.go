@@ -30,6 +30,8 @@ type trip struct {
 	own   *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
 	label string           // the account's, once it was asked for
 	asked bool
+	// nameless is why label is not known, where that passes.
+	nameless error
 }
 
 // finishLimit is how long a callback may be at work.
@@ -171,18 +173,19 @@ var errEnded = errors.New("the link was called off")
 // did its work only if it went well. Whoever calls a link off has the last word: what was
 // connected while they did so is taken back.
 func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, failure string) error {
-	now, ended := s.cfg.Now(), false
+	now, ended, forgotten := s.cfg.Now(), false, false
 	err := persist(ctx, func() error {
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
 				l.Used, l.Account, l.Asked = now, done.Account, done.Asked // another tab may have said something else
+				l.Approved = done.approved != connection.Key{}
 			}
 			done.link = l.link // as it is from now on
 			return nil
 		})
 		if errors.Is(err, store.ErrNotFound) {
-			ended = true // it was removed, with all that is kept of the user
+			ended, forgotten = true, true // it was removed, with all that is kept of the user
 			return nil
 		}
 		return err
@@ -191,7 +194,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		return err
 	}
 	if failure == "" {
-		if _, err := s.disconnect(ctx, v.id, done.kept); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		if err := s.takeBack(ctx, v.id, done, forgotten); err != nil {
 			return err
 		}
 	}

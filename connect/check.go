@@ -33,7 +33,8 @@ const (
 
 // check asks the provider whether a user's key is good, and whose it is. Only a clear
 // yes is one: a key that is saved on a doubtful answer fails later, in the middle of
-// what the agent does.
+// what the agent does. Where the key is good and whose it is could not be asked, err
+// wraps errNameless.
 func (s *Service) check(ctx context.Context, tk *toolkit.Toolkit, key secret.String) (account, failure string, err error) {
 	path, query := tk.Check()
 	if path == "" {
@@ -55,7 +56,8 @@ func (s *Service) check(ctx context.Context, tk *toolkit.Toolkit, key secret.Str
 	case tk.Probe == "":
 		return label(a.text, tk.Identity.Field), "", nil
 	}
-	return s.account(ctx, tk, key), "", nil
+	account, err = s.account(ctx, tk, key)
+	return account, "", err
 }
 
 // answer is what a provider said to a call of ours.

@@ -89,6 +89,11 @@ type Config struct {
 	// Stopped is told of a connection that was switched off, after Connected: what goes
 	// on over it ends. Nil: nobody.
 	Stopped func(connection.Key)
+	// Agents are those that are configured. Nil: there is one, and nobody is asked.
+	Agents Agents
+	// Withdrawn is told of an agent that may not use a connection any more, after
+	// Connected: what it does over it ends. Nil: nobody.
+	Withdrawn func(key connection.Key, agent string)
 	// Unsaved reports whether a connection's newest token is held in memory because it
 	// could not be saved. Nil: none is.
 	Unsaved func(connection.Key) bool
@@ -125,7 +130,7 @@ type Config struct {
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
 	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen,
-	// switched_off, switched_on, works, works_not, works_unknown, renewed, renewed_not
+	// agent_approved, agent_allowed, agent_withdrawn, renamed, switched_off, switched_on, works, works_not, works_unknown, renewed, renewed_not
 	What      string
 	Tenant    string
 	User      string
@@ -163,6 +168,12 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Stopped == nil {
 		cfg.Stopped = func(connection.Key) {}
+	}
+	if cfg.Withdrawn == nil {
+		cfg.Withdrawn = func(connection.Key, string) {}
+	}
+	if cfg.Agents == nil {
+		cfg.Agents = oneAgent{}
 	}
 	if cfg.Language == "" {
 		cfg.Language = Languages()[0]

@@ -61,14 +61,19 @@ const (
 	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
 	undonePart undoing = "disconnected_pending" // the provider could not be told yet
 	// And of what takes nothing away.
-	chosen undoing = "default_chosen"
-	rested undoing = "switched_off"
-	woken  undoing = "switched_on"
-	works  undoing = "works" // the provider takes the token
-	ailing undoing = "works_not"
-	unsure undoing = "works_unknown" // it could not be asked, or does not say
-	fresh  undoing = "renewed"
-	stale  undoing = "renewed_not"
+	chosen   undoing = "default_chosen"
+	rested   undoing = "switched_off"
+	woken    undoing = "switched_on"
+	allowed  undoing = "agent_allowed"
+	barred   undoing = "agent_withdrawn"
+	renamed  undoing = "renamed"
+	misnamed undoing = "name_refused"
+	taken    undoing = "name_taken"
+	works    undoing = "works" // the provider takes the token
+	ailing   undoing = "works_not"
+	unsure   undoing = "works_unknown" // it could not be asked, or does not say
+	fresh    undoing = "renewed"
+	stale    undoing = "renewed_not"
 )
 
 // disconnect takes a connection away: first here, so that no call uses it any more, and

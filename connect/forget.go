@@ -82,7 +82,7 @@ func (f *Forgotten) count(outcome undoing) {
 	}
 }
 
-// TraceOf reports whether a record is a link for the user, or a note of one, or was a
+// TraceOf reports whether a record is a link for the user, or a note or a count of some, or was a
 // connection of theirs and is set aside. Flows name nobody: without their link they lead
 // nowhere, and end within minutes.
 func TraceOf(tenant, user, name string, open func() []byte) bool {
@@ -91,6 +91,9 @@ func TraceOf(tenant, user, name string, open func() []byte) bool {
 	case "link-for": // tenant, agent, user, and what for
 		parts := strings.Split(rest, "/")
 		return len(parts) > 2 && parts[0] == vault.Name(tenant) && parts[2] == vault.Name(user)
+	case "invented": // tenant, user, toolkit, and by whom
+		parts := strings.Split(rest, "/")
+		return len(parts) > 1 && parts[0] == vault.Name(tenant) && parts[1] == vault.Name(user)
 	case "link", "account-link":
 		var l link
 		return json.Unmarshal(open(), &l) == nil && l.Tenant == tenant && l.User == user

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,14 +173,17 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 	} else {
 		account, failure, err = s.check(ctx, own, key)
 	}
+	unknown := err // where the key is good
 	if failure == "" && !tk.Expects(account, l.User) {
-		failure, err = otherAccount, errNotExpected
+		if failure, err = otherAccount, errNotExpected; unknown != nil {
+			failure, err = nameless, unknown
+		}
 	}
 	if failure == "" {
-		failure, err = s.fits(ctx, l, tk, said, account)
+		failure, err = s.fits(ctx, l, tk, said, account, unknown)
 	}
 	if failure == "" {
-		failure, err = s.keepKey(ctx, v, l, tk, said, key, account)
+		failure, err = s.keepKey(ctx, v, l, tk, said, key, account, unknown)
 	}
 	if failure == "" {
 		s.report("connected", v, l, "", nil)
@@ -192,20 +196,21 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 	return failure
 }
 
-// keepKey saves a key as the user's connection. An earlier one keeps its id.
-func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, said map[string]string, key secret.String, account string) (failure string, err error) {
+// keepKey saves a key as the user's connection. An earlier one keeps its id. unknown is why
+// its account is not known.
+func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, said map[string]string, key secret.String, account string, unknown error) (failure string, err error) {
 	now := s.cfg.Now()
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {
 		return ours, err
 	}
 	var conn connection.Connection
-	err = persist(ctx, func() error {
-		p, err := s.place(ctx, l)
-		if err != nil {
+	var p place
+	err = persist(ctx, func() (err error) {
+		if p, err = s.place(ctx, l); err != nil {
 			return err
 		}
-		failure, _ = p.takes(account) // since fits has looked, another account may have come
+		failure, _ = p.owned(account, unknown) // since fits has looked, another account may have come
 		if p.elsewhere(tk, said) {
 			failure = notThisOne
 		}
@@ -224,9 +229,9 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		return ours, fmt.Errorf("keeping a key: %w", err)
 	}
 	if failure != "" {
-		return failure, errAnotherHere
+		return failure, cmp.Or(unknown, errAnotherHere)
 	}
-	l.Account, l.Asked, l.kept = account, said, conn.Key
+	l.Account, l.Asked, l.kept, l.before = account, said, conn.Key, p.before
 	s.cfg.Connected(conn)
 	return "", nil
 }

@@ -31,7 +31,7 @@ func TestAUserEntersAKeyAndItIsKept(t *testing.T) {
 	conn := w.connection()
 	want := connection.Connection{
 		Key: aliceKey, ID: conn.ID, Version: 1, Status: connection.Active, AccessToken: conn.AccessToken, IssuedAt: w.clock.now(), AccountLabel: "ada@acme.example",
-		Granted: connection.Grantee{Issuer: "api_key", Hosts: []string{acmeURL}}, CreatedAt: w.clock.now(), UpdatedAt: w.clock.now(),
+		Granted: connection.Grantee{Issuer: "api_key", Hosts: []string{acmeURL}}, CreatedAt: w.clock.now(), UpdatedAt: w.clock.now(), Agents: []string{"support-bot"},
 	}
 	if !reflect.DeepEqual(conn, want) || conn.AccessToken.Reveal() != goodKey || conn.ID == "" {
 		t.Errorf("kept %+v", conn)

@@ -97,6 +97,9 @@ func (s *Service) give(ctx context.Context, who caller.Caller, ask Ask) (Link, e
 	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
 		return Link{}, several
 	}
+	if p, ok := errors.AsType[*problem.Problem](err); ok {
+		return Link{}, p
+	}
 	if err != nil {
 		return Link{}, vault.Problem(err)
 	}
@@ -148,6 +151,9 @@ func (s *Service) lastMade(ctx context.Context, who caller.Caller, what purpose)
 // makeLink makes a link and notes whom it was made for. The note comes first: of
 // many calls at once, one writes it, and the others leave nothing behind.
 func (s *Service) makeLink(ctx context.Context, who caller.Caller, what purpose, version uint64) (*link, error) {
+	if err := s.reserve(ctx, who, what); err != nil {
+		return nil, err
+	}
 	now := s.cfg.Now()
 	kind := plainLink
 	if len(what.Wanted) > 0 {

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,19 +21,21 @@ import (
 
 // The words for what can go wrong; pages.go has the sentences.
 const (
-	denied        = "denied"        // the user said no
-	misconfigured = "misconfigured" // the provider does not accept the operator's client
-	unavailable   = "unavailable"   // the provider has a problem
-	failed        = "failed"        // the provider does not accept the code, or who knows
-	ours          = "not_kept"      // the store or the audit log did not take it
-	otherAccount  = "other_account" // the operator, or the agent, expects another one
-	notThisOne    = "not_this_one"  // another one is connected here
-	nowhere       = "no_address"    // the provider does not say where the account is, or names a stranger
-	several       = "several"       // the provider names more than one, and nobody can choose
-	altered       = "altered"       // the callback does not say it in any way that could be
-	unproven      = "unproven"      // the callback says it, and the provider knows nothing of it
-	unsigned      = "unsigned"      // the callback does not bear the provider's signature
-	otherPlace    = "other_place"   // it is from another place than the user has named
+	denied        = "denied"          // the user said no
+	misconfigured = "misconfigured"   // the provider does not accept the operator's client
+	unavailable   = "unavailable"     // the provider has a problem
+	failed        = "failed"          // the provider does not accept the code, or who knows
+	ours          = "not_kept"        // the store or the audit log did not take it
+	otherAccount  = "other_account"   // the operator, or the agent, expects another one
+	nameless      = "account_unknown" // the provider cannot be asked just now whose it is
+	notThisOne    = "not_this_one"    // another one is connected here
+	nowhere       = "no_address"      // the provider does not say where the account is, or names a stranger
+	several       = "several"         // the provider names more than one, and nobody can choose
+	altered       = "altered"         // the callback does not say it in any way that could be
+	changed       = "changed"         // the connection is not what the user was shown
+	unproven      = "unproven"        // the callback says it, and the provider knows nothing of it
+	unsigned      = "unsigned"        // the callback does not bear the provider's signature
+	otherPlace    = "other_place"     // it is from another place than the user has named
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word
@@ -93,7 +96,10 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 // welcome looks whether the grant is of an account that belongs where it would be kept,
 // before anything is kept and while it is worth a question to the provider.
 func (s *Service) welcome(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
-	if err := s.expected(ctx, t, g); err != nil {
+	switch err := s.expected(ctx, t, g); {
+	case errors.Is(err, errNameless):
+		return nameless, err
+	case err != nil:
 		return otherAccount, err
 	}
 	var p place
@@ -115,7 +121,8 @@ func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (f
 	if !p.needsLabel() {
 		return "", nil
 	}
-	return p.takes(s.labelOf(ctx, t, g))
+	name := s.labelOf(ctx, t, g)
+	return p.owned(name, t.nameless)
 }
 
 // giveBack ends a grant that is not kept. At most providers that ends all that this client
@@ -144,7 +151,7 @@ func (s *Service) expected(ctx context.Context, t *trip, g oauth.Grant) error {
 	if t.toolkit.Expects(s.labelOf(ctx, t, g), t.link.User) {
 		return nil
 	}
-	return errors.Join(errNotExpected, s.giveBack(ctx, t, g))
+	return errors.Join(cmp.Or(t.nameless, errNotExpected), s.giveBack(ctx, t, g))
 }
 
 // failureOf reduces a provider's error code (RFC 6749 §4.1.2.1) to one of our words:
@@ -174,9 +181,9 @@ func exchangeFailure(err error) string {
 // keep saves the grant as the user's connection. An earlier one keeps its id.
 func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure string, err error) {
 	var conn connection.Connection
-	err = persist(ctx, func() error {
-		p, err := s.place(ctx, t.link)
-		if err != nil {
+	var p place
+	err = persist(ctx, func() (err error) {
+		if p, err = s.place(ctx, t.link); err != nil {
 			return err
 		}
 		if failure, _ = s.takes(ctx, t, p, g); failure != "" { // since welcome has looked, another account may have come
@@ -201,7 +208,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.Asked, t.link.kept = conn.Scopes, t.label, t.flow.Asked, conn.Key
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)
@@ -222,7 +229,7 @@ func (s *Service) before(ctx context.Context, key connection.Key) (connection.Co
 // name puts the account's label on a connection. The grant is kept by now: the
 // provider may take its time to answer, and this process may die meanwhile.
 func (s *Service) name(ctx context.Context, t *trip, conn connection.Connection) {
-	label := s.account(ctx, t.own, conn.AccessToken)
+	label, _ := s.account(ctx, t.own, conn.AccessToken)
 	t.link.Account = label
 	if label == "" {
 		return

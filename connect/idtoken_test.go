@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,5 +108,47 @@ func TestExpectAccountGoesByTheIDToken(t *testing.T) {
 			t.Errorf("%q: the page:\n%s", email, p.text)
 		}
 		w.notConnected()
+	}
+}
+
+// rawIDToken is one whose claims are written by hand.
+func rawIDToken(claims string) string {
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+}
+
+// To encoding/json a field's name is the same in capitals, and of two the last one counts.
+// At a provider where people name claims of their own, one could be another person then.
+func TestTheClaimsOfAnIDTokenAreReadToTheLetter(t *testing.T) {
+	ends := strconv.FormatInt(newClock().now().Add(time.Hour).Unix(), 10)
+	head := `"iss":"` + acmeURL + `","aud":"toolgate","exp":` + ends
+	for name, c := range map[string]struct{ field, claims, label string }{
+		"as it should be":          {"sub", `{` + head + `,"sub":"y"}`, "y"},
+		"another one, first":       {"sub", `{"Sub":"x",` + head + `,"sub":"y"}`, "y"},
+		"another one, last":        {"sub", `{` + head + `,"sub":"y","Sub":"x"}`, "y"},
+		"only another one":         {"sub", `{` + head + `,"Sub":"x"}`, ""},
+		"twice":                    {"sub", `{` + head + `,"sub":"y","sub":"x"}`, ""},
+		"twice, escaped":           {"sub", `{` + head + `,"sub":"y","s\u0075b":"x"}`, ""},
+		"another claim twice":      {"sub", `{` + head + `,"sub":"y","a":1,"a":1}`, ""},
+		"twice, deeper":            {"org.name", `{` + head + `,"org":{"name":"y","name":"x"}}`, ""},
+		"deeper":                   {"org.name", `{` + head + `,"org":{"Name":"x","name":"y"}}`, "y"},
+		"another issuer":           {"sub", `{"iss":"https://evil.example","Iss":"` + acmeURL + `","aud":"toolgate","exp":` + ends + `,"sub":"y"}`, ""},
+		"another audience":         {"sub", `{"iss":"` + acmeURL + `","aud":"other","AUD":"toolgate","exp":` + ends + `,"sub":"y"}`, ""},
+		"over":                     {"sub", `{"iss":"` + acmeURL + `","aud":"toolgate","exp":1,"Exp":` + ends + `,"sub":"y"}`, ""},
+		"an end of another kind":   {"sub", `{"iss":"` + acmeURL + `","aud":"toolgate","exp":"` + ends + `","sub":"y"}`, ""},
+		"verified by another name": {"email", `{` + head + `,"email":"y@acme.example","email_verified":false,"Email_Verified":true}`, ""},
+		"something behind it":      {"sub", `{` + head + `,"sub":"y"}{}`, ""},
+		"a list":                   {"sub", `[{` + head + `,"sub":"y"}]`, ""},
+		"cut":                      {"sub", `{` + head + `,"sub":"y"`, ""},
+		"nested without end":       {"sub", `{` + head + `,"sub":"y","a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`, ""},
+		"an audience that is none": {"sub", `{"iss":"` + acmeURL + `","aud":["toolgate",7],"exp":` + ends + `,"sub":"y"}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := idWorld(t, c.field, rawIDToken(c.claims))
+			b := newBrowser(w)
+			b.get(comeBack(t, b.toProvider(w.link(alice)).address, "code", "c", "iss", acmeURL))
+			if got := w.connection().AccountLabel; got != c.label {
+				t.Errorf("the account is %q, want %q", got, c.label)
+			}
+		})
 	}
 }

@@ -24,6 +24,8 @@ const minePath = "connections"
 
 // row is one connection on that page.
 type row struct {
+	place connection.Key // without an account
+
 	ID, Toolkit, Label, Account, State string
 	Since, Used                        time.Time
 	Scopes                             []string
@@ -33,6 +35,11 @@ type row struct {
 	Several, Default bool
 	// MayRest and Rests: there is a button to switch it off, or on.
 	MayRest, Rests bool
+	// Users are the agents that may use it, or might; none where there is nothing to say.
+	Users []agentRow
+	// Another: a further account can be connected; of several rows of a toolkit, the last
+	// one has the button.
+	Another bool
 	// MayTest and MayRefresh: it can be tried out, or have its token renewed.
 	MayTest, MayRefresh bool
 }
@@ -126,6 +133,13 @@ func (s *Service) serveUndo(v visit) {
 		outcome = s.tryOut(v, conns[i])
 	case doRefresh:
 		outcome = s.refreshNow(v, conns[i])
+	case doAnother:
+		s.startAnother(v, conns[i])
+		return
+	case doRename:
+		outcome, err = s.rename(v, conns[i])
+	case doAllow, doBar:
+		outcome, err = s.letOne(v, conns[i], deed == doAllow)
 	case doDisconnect, "": // a page that was opened before there were other buttons
 		outcome, err = s.disconnect(v.r.Context(), v.id, conns[i].Key)
 	default:
@@ -167,6 +181,10 @@ const (
 	doSwitchOn   = "on"
 	doTest       = "test"
 	doRefresh    = "refresh"
+	doRename     = "rename"
+	doAnother    = "another"
+	doAllow      = "allow"
+	doBar        = "withdraw"
 )
 
 // turn puts a connection to rest, or to use again. Its tokens stay where they are.
@@ -251,7 +269,8 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	}
 	ids := handles(conns)
 	for i, c := range conns {
-		r := row{ID: ids[i], Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
+		r := row{place: toolkitOf(c.Key), ID: ids[i], Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
+		r.Users = s.usersOf(c)
 		_, r.MayRest = c.Status.After(connection.SwitchOff)
 		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {
@@ -259,15 +278,20 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
 			check, _ := e.Toolkit.Check()
-			r.Toolkit, r.Said = e.Toolkit.Name, saidOf(e.Toolkit, c.Variables)
+			r.Toolkit, r.Said, r.Another = e.Toolkit.Name, saidOf(e.Toolkit, c.Variables), s.offered(&part{Toolkit: c.Toolkit})
 			r.MayTest = check != "" && c.Status == connection.Active
 			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}
 		data.Rows = append(data.Rows, r)
 	}
 	slices.SortFunc(data.Rows, func(a, b row) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Toolkit), strings.ToLower(b.Toolkit)), strings.Compare(a.Account, b.Account), strings.Compare(a.ID, b.ID))
+		return cmp.Or(strings.Compare(strings.ToLower(a.Toolkit), strings.ToLower(b.Toolkit)), strings.Compare(a.place.Toolkit, b.place.Toolkit), strings.Compare(a.place.Tenant, b.place.Tenant), strings.Compare(a.Account, b.Account), strings.Compare(a.ID, b.ID))
 	})
+	for i := range data.Rows {
+		if i+1 < len(data.Rows) && data.Rows[i+1].place == data.Rows[i].place {
+			data.Rows[i].Another = false
+		}
+	}
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, http.StatusOK, "mine.html", "'self'", data)
 }
@@ -315,6 +339,11 @@ var mineNotices = map[undoing]string{
 	stale:      "The access could not be renewed just now. What is there goes on being used.",
 	rested:     "Switched off. Nothing here uses this account until you switch it on again.",
 	woken:      "Switched on. Assistants can use this account again.",
+	allowed:    "Allowed. The assistant can use this account from now on.",
+	barred:     "Taken back. That assistant does not use this account any more.",
+	renamed:    "The name was changed.",
+	misnamed:   "That cannot be a name: up to 60 characters on one line, please. Nothing was changed.",
+	taken:      "Another one of your accounts is called that. Nothing was changed.",
 	chosen:     "Assistants use this account from now on when they name none.",
 	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 //go:embed pages
@@ -35,15 +36,19 @@ type view struct {
 	RequestID string
 	Message   message
 
-	Toolkit string
-	Agent   string
-	User    string
-	Scopes  []string
-	Token   string // of the form
-	Minutes int    // that the link still lives
-	Notice  string
-	Account string
-	Host    string // of the page that the button leads to
+	Toolkit  string
+	Agent    string
+	User     string
+	Scopes   []string
+	Token    string // of the form
+	Minutes  int    // that the link still lives
+	Notice   string
+	Account  string
+	Label    string    // that the user or an agent gave the connection
+	Since    time.Time // it was made
+	Users    []string  // agents that may use it
+	Approved bool      // an agent may use what was connected before
+	Host     string    // of the page that the button leads to
 
 	Asked         []question // which server it is
 	Inputs        []input    // for a key of the user's own
@@ -100,6 +105,8 @@ var (
 		"Open the link on that computer. Whoever runs this service can set up how users are recognised."}
 	tooMany = message{"Too many people sign in at the moment", "More sign-ins were begun from where you are than this service takes at once.",
 		"Try again in a few minutes."}
+	tooManyLinks = message{"Too many links are open", "There are many links already for accounts that you have not connected.",
+		"Use one of those, or try again in a few minutes."}
 	notAPage = message{"There is nothing here", "This address does not take what your browser sent.",
 		"Open the link from your chat again."}
 	troubleNow = message{"That did not work just now", "The service has a problem at the moment. Nothing is lost.",
@@ -120,9 +127,11 @@ var notices = map[string]string{
 	notThisOne:    "That is another account than the one that is connected here, so nothing was changed. Go on with the same account as before. To use both, ask your assistant for the other one by its name.",
 	unsigned:      "The answer does not bear the signature of the other service, so nothing was connected. You can try again. If this happens twice, tell whoever runs this service.",
 	otherPlace:    "You agreed in another place than the one that you had named here, so nothing was connected. Check what you entered, and sign in there.",
+	nameless:      "The other service could not be asked just now whose account this is, so nothing was changed. What was connected before stays as it is. Try again in a few minutes.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
 	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
 	unchecked:     "The other service does not say whether this is right, so nothing was saved. Only whoever runs this service can mend that.",
+	changed:       "What this page showed has changed meanwhile, so nothing was done. Look at it once more.",
 	ours:          "You agreed, but we could not save the access, so nothing was connected. Try again in a minute.",
 }
 
@@ -130,6 +139,13 @@ const pressAgain = "This page was open twice. Please press the button once more.
 
 func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	if conn, ok, err := s.approvable(v.r.Context(), l); err != nil {
+		s.trouble(v, l, "link", err)
+		return
+	} else if ok {
+		s.approvePage(v, status, l, conn, notice)
+		return
+	}
 	if tk.OAuth == nil {
 		s.formPage(v, status, l, notice)
 		return
@@ -182,10 +198,12 @@ func (s *Service) signInPage(v visit, l *part, page, as string) {
 func (s *Service) donePage(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	check, _ := tk.Check()
-	s.show(v, http.StatusOK, "done.html", "'none'", view{
+	data := view{
 		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Asked: saidOf(tk, l.Asked), Mine: s.mine(),
-		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected),
-	})
+		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected), Approved: l.Approved,
+	}
+	data.Checked = data.Checked || l.Approved // nothing was entered
+	s.show(v, http.StatusOK, "done.html", "'none'", data)
 }
 
 func (s *Service) message(v visit, status int, m message) {

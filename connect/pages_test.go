@@ -97,6 +97,19 @@ func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page 
 	for _, deed := range []string{"test", "refresh"} {
 		all["mine, not "+deed] = b.undo(t, w.named("home").ID, deed)
 	}
+	w = newWorld(t, threeToolkits(t), aProject("acme", "keys"), behindASite, withAgents(alice.Agent, otherBot.Agent))
+	b = newBrowserAs(w, alice.User)
+	b.connect(w.link(alice), "alice")
+	newBrowserAs(w, alice.User).connect(w.linkTo("bob@acme.example"), "bob")
+	all["form, approve"], all["approve, several"] = b.get(w.link(otherBot)), b.get(w.linkFor(otherBot, "acme", "second"))
+	all["done, approved"] = b.press(all["form, approve"])
+	all["mine, agents"] = b.get(mine)
+	all["mine, withdraw"] = b.lets(t, w.connection().ID, otherBot.Agent, "withdraw")
+	all["mine, allow"] = b.lets(t, w.connection().ID, otherBot.Agent, "allow")
+	all["mine, rename"], all["mine, not rename"] = b.renames(t, w.connection().ID, "<b>Work & more</b>"), b.renames(t, w.connection().ID, "bob@acme.example")
+	all["another account by oneself"] = b.undo(t, w.connection().ID, "another")
+	b.lets(t, w.connection().ID, alice.Agent, "withdraw")
+	all["mine, the project's agent"] = b.get(projectLink)
 	w = newWorld(t, aProject("acme"), behindASite)
 	all["mine, the project"], all["not for you"] = newBrowserAs(w, alice.User).get(projectLink), newBrowserAs(w, "mallory").get(projectLink)
 	w = newWorld(t, atTheApplication, aProject("acme"))
@@ -166,7 +179,7 @@ func TestNoPageRunsOrLoadsAnything(t *testing.T) {
 // plain are the elements that a page may be made of, and the attributes they may have.
 var plain = []string{
 	"html", "head", "meta", "title", "link", "body", "header", "main", "footer", "h1", "p", "span", "strong", "dl", "div", "dt", "dd", "ul", "li",
-	"code", "form", "label", "input", "button", "section", "h2", "time", "a", "img",
+	"code", "form", "label", "input", "button", "section", "h2", "h3", "details", "summary", "time", "a", "img",
 }
 
 func wantPlain(t *testing.T, name string, p *page) {

@@ -23,12 +23,13 @@ type place struct {
 	scopes []string              // that were asked for, if not the configuration's
 	name   string                // what the agent calls the account, if it is to come
 	id     string                // of a connection that is to come; "": any
+	agent  string                // for which it is connected; "": for none yet
 }
 
 // place finds it. The first connection of all goes where gateways of the version before
 // look for the only one, whatever it is called.
 func (s *Service) place(ctx context.Context, l *part) (place, error) {
-	p := place{key: l.first(), scopes: l.Scopes}
+	p := place{key: l.first(), scopes: l.Scopes, agent: l.Agent}
 	var err error
 	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
 		return p, err
@@ -132,8 +133,18 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 	return nil
 }
 
-// fits is welcome for a key of the user's own.
-func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said map[string]string, account string) (failure string, err error) {
+// owned is takes, where a fault that passes may keep us from knowing whose account it is.
+// Then it is neither a yes nor a no: the user would lose what works, or agents would go on
+// with another account.
+func (p place) owned(label string, unknown error) (failure string, err error) {
+	if unknown != nil && p.needsLabel() {
+		return nameless, unknown
+	}
+	return p.takes(label)
+}
+
+// fits is welcome for a key of the user's own. unknown is why its account is not known.
+func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said map[string]string, account string, unknown error) (failure string, err error) {
 	p, err := s.place(ctx, l)
 	if err != nil {
 		return ours, err
@@ -141,7 +152,7 @@ func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said m
 	if p.elsewhere(tk, said) {
 		return notThisOne, errAnotherHere
 	}
-	return p.takes(account)
+	return p.owned(account, unknown)
 }
 
 // granted is what was in the place with a new grant.
@@ -154,10 +165,14 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 		Variables: g.Variables,
 		Label:     p.before.Label, NotDefault: p.before.NotDefault, LastUsed: p.before.LastUsed,
+		Agents: p.before.Agents, Barred: p.before.Barred,
 	}
 	if conn.ID == "" {
-		conn.ID, conn.CreatedAt = p.newID(), now
+		// Nobody may use it but who asked for it. That is so as well where a record cannot
+		// be read any more, which may have said so.
+		conn.ID, conn.CreatedAt, conn.Agents = p.newID(), now, []string{}
 	}
+	conn = conn.Admit(p.agent)
 	if conn.Label == "" {
 		conn.Label = p.name
 	}

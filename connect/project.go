@@ -121,9 +121,14 @@ func (s *Service) progress(v visit, user string) (all standsAt, err error) {
 			}
 			status, _ := s.standing(c, tk)
 			t.Asked = saidOf(tk, c.Variables)
-			if t.Account = cmp.Or(c.AccountLabel, c.Label); status == connection.Active {
+			t.Account = cmp.Or(c.AccountLabel, c.Label)
+			if status == connection.Active && s.admits(c, s.cfg.Project.Agent) {
 				t.State = taskDone
 				break
+			}
+			if status == connection.Active {
+				t.Notice = "It is connected, and the assistant may not use it yet."
+				continue
 			}
 			t.Notice, resting = states[status], resting || status == connection.Inactive
 		}

@@ -6,12 +6,14 @@ package connect_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -36,7 +38,7 @@ type scanner interface {
 }
 
 func newLife(t *testing.T, seed uint64, file bool) *life {
-	w := newWorld(t, behindASite)
+	w := newWorld(t, behindASite, withAgents(alice.Agent, otherBot.Agent))
 	l := &life{world: w, raw: w.store, random: rand.New(rand.NewPCG(seed, 3)), was: map[string]connection.Status{}}
 	if !file {
 		return l
@@ -63,11 +65,23 @@ func (l *life) step(t *testing.T) {
 	if len(all) > 0 {
 		id = pickOne(l, all...).ID
 	}
-	switch what := l.random.IntN(10); {
+	switch what := l.random.IntN(14); {
 	case what < 4 || id == "":
-		wanted, as := pickOne(l, "", "alice@acme.example", "bob@acme.example", "home", id), pickOne(l, "alice", "bob", "carol")
-		l.log = append(l.log, fmt.Sprintf("connect %q as %s", wanted, as))
-		b.connect(l.linkTo(wanted), as)
+		wanted, as, who := pickOne(l, "", "alice@acme.example", "bob@acme.example", "home", id), pickOne(l, "alice", "bob", "carol"), pickOne(l, alice, otherBot)
+		l.log = append(l.log, fmt.Sprintf("%s has %q connected as %s", who.Agent, wanted, as))
+		l.goesOn(b, b.get(l.linkOf(who, wanted)), as)
+	case what == 10:
+		as := pickOne(l, "alice", "bob", "carol")
+		l.log = append(l.log, "another as "+as)
+		l.goesOn(b, b.undo(t, id, "another"), as)
+	case what == 11:
+		name := pickOne(l, "home", "", "Work")
+		l.log = append(l.log, fmt.Sprintf("rename %s to %q", id, name))
+		b.renames(t, id, name)
+	case what > 11:
+		agent, deed := pickOne(l, alice.Agent, otherBot.Agent), pickOne(l, "allow", "withdraw")
+		l.log = append(l.log, deed+" "+agent+" "+id)
+		b.lets(t, id, agent, deed)
 	case what < 8:
 		deed := pickOne(l, "default", "off", "on", "disconnect", "disconnect")
 		l.log = append(l.log, deed+" "+id)
@@ -84,6 +98,43 @@ func (l *life) step(t *testing.T) {
 		l.log = append(l.log, "forget")
 		if _, err := l.service.Forget(t.Context(), "req", alice.Tenant, alice.User); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// linkOf is the link for an account, as an agent names it.
+func (l *life) linkOf(who caller.Caller, account string) string {
+	l.t.Helper()
+	made, err := l.service.LinkFor(l.t.Context(), who, connect.Ask{Toolkits: []string{"acme"}, Account: account})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return made.URL
+}
+
+// goesOn does what a link's page asks for.
+func (l *life) goesOn(b *browser, p *page, as string) {
+	l.t.Helper()
+	if p.status == http.StatusTooManyRequests {
+		return // another was asked for again and again
+	}
+	if strings.Contains(p.text, "<h1>Let ") {
+		l.log = append(l.log, "- who is let in")
+		b.press(p).says(l.t, "Allowed")
+		return
+	}
+	b.get(b.answer(b.press(p), as, "allow"))
+}
+
+// agents looks at who may use each connection.
+func (l *life) agents(t *testing.T) {
+	t.Helper()
+	for _, c := range l.accounts().All {
+		conn := l.named(c.ID)
+		all := slices.Concat(conn.Agents, conn.Barred)
+		slices.Sort(all)
+		if conn.Agents == nil || len(slices.Compact(all)) != len(conn.Agents)+len(conn.Barred) || slices.Contains(all, "") {
+			t.Errorf("%s is for %q and not for %q", c.ID, conn.Agents, conn.Barred)
 		}
 	}
 }
@@ -125,6 +176,7 @@ func (l *life) whole(t *testing.T) {
 		t.Errorf("%d defaults of %+v, %v", defaults, all, names)
 	}
 	l.legal(t, all)
+	l.agents(t)
 }
 
 // legal looks at what has become of each connection in one step.
@@ -167,6 +219,9 @@ func TestWhateverHappensTheStoreIsInOrder(t *testing.T) {
 					if l.whole(t); t.Failed() {
 						t.Fatalf("after:\n%s", strings.Join(l.log, "\n"))
 					}
+				}
+				if !slices.Contains(l.log, "- who is let in") {
+					t.Error("nobody was let in")
 				}
 				if len(l.log) < 50 {
 					t.Errorf("hardly anything has happened: %v", l.log)

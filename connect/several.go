@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/toolgate/toolgate/connection"
 )
 
 // task is a part of a link for several toolkits, as its page shows it.
@@ -20,8 +23,19 @@ type task struct {
 	Scopes  []string // that will be asked for
 	Host    string   // where the user agrees; "" where a key is entered here
 	Asked   []question
+	// Approve: it is connected, and its user has to let the agent use it.
+	Approve bool
+	Since   time.Time // it was connected, where that is so
 
 	onward *url.URL // where the button leads
+}
+
+// toApprove has a task be one for which nobody goes to the provider.
+func (s *Service) toApprove(t *task, conn connection.Connection) {
+	t.Approve, t.Since, t.Scopes, t.Host, t.onward, t.Asked = true, conn.CreatedAt, nil, "", nil, nil
+	if s.verifies() {
+		t.Account, t.Scopes = conn.AccountLabel, conn.Scopes
+	}
 }
 
 // taskState is how a part stands.
@@ -66,6 +80,16 @@ func (s *Service) serveSeveral(v visit, l *link) {
 		if err != nil {
 			s.trouble(v, p, "asked", err)
 			return
+		}
+		if t.Open() {
+			conn, ok, err := s.approvable(v.r.Context(), p)
+			if err != nil {
+				s.trouble(v, p, "link", err)
+				return
+			}
+			if ok {
+				s.toApprove(&t, conn)
+			}
 		}
 		switch {
 		case t.State == taskDone:

@@ -134,6 +134,8 @@ func (s *Service) serveStart(v visit, path string) {
 		// Two tabs that were opened at once, and the other one's cookie came
 		// last. The page that follows has a token that fits.
 		s.confirmPage(v, http.StatusForbidden, l, pressAgain)
+	case v.r.PostFormValue("go") == approving:
+		s.approve(v, l)
 	case s.expired(all):
 		s.startLate(v, l)
 	default:
@@ -179,6 +181,10 @@ func (s *Service) startLate(v visit, l *part) {
 	}
 	who := caller.Caller{Tenant: l.Tenant, Agent: l.Agent, User: l.User}
 	fresh, err := s.linkFor(v.r.Context(), who, l.left())
+	if tooManyOpen(err) {
+		s.message(v, http.StatusTooManyRequests, tooManyLinks)
+		return
+	}
 	if err != nil {
 		s.trouble(v, l, "start", err)
 		return

@@ -69,7 +69,7 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 		err := s.fillStatus(v.r.Context(), who, tk, account, strings.Fields(v.r.URL.Query().Get("scope")), &body)
 		if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
 			p := problem.New(problem.SeveralAccounts, "account", "This user has connected several accounts of "+tk.Name+". Say which one is meant: send the header X-Account.")
-			p.Choices = choices(several.Choices)
+			p.Choices = s.choices(who, several.Choices)
 			v.refuse("status", p)
 			return
 		}
@@ -112,9 +112,15 @@ func accountOf(r *http.Request) (string, error) {
 	return names[0], nil
 }
 
-func choices(of []connection.Choice) (all []problem.Choice) {
+// choices are for an agent to see. What an account is called is often an address of the
+// user's, and no business of an agent that may not use the account.
+func (s *Service) choices(who caller.Caller, of []connection.Choice) (all []problem.Choice) {
 	for _, c := range of {
-		all = append(all, problem.Choice{ID: c.ID, Label: c.Name(), Status: string(c.Status)})
+		choice := problem.Choice{ID: c.ID, Label: c.Name(), Status: string(c.Status)}
+		if !c.Admits(who.Agent, s.cfg.Agents.Several(who.Tenant)) {
+			choice.Label = ""
+		}
+		all = append(all, choice)
 	}
 	return all
 }
@@ -140,12 +146,18 @@ func (s *Service) findConnection(ctx context.Context, key connection.Key, name s
 
 func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, needed []string, body *statusBody) error {
 	conn, others, err := s.findConnection(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID}, account)
-	body.Others = choices(others)
+	body.Others = s.choices(who, others)
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
 		body.Status, body.Reason = connection.NotConnected, connection.NoConnection
 	case err != nil:
 		return err
+	case !s.admits(conn, who.Agent):
+		// Whose account it is and what was granted is not this agent's business.
+		body.Status, body.Reason = s.standing(conn, tk)
+		if body.Status == connection.Active {
+			body.Status, body.Reason = connection.NotConnected, connection.NotApproved
+		}
 	default:
 		body.Status, body.Reason = s.standing(conn, tk)
 		body.ID, body.Account, body.Label = conn.ID, conn.AccountLabel, conn.Label

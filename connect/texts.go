@@ -87,16 +87,22 @@ func (d view) Minute(at time.Time) string {
 // Asker and Program name the agent. Where none is configured every caller has one name,
 // which means nothing to the reader.
 func (d view) Asker() string {
-	if d.Agent == "local" {
+	switch d.Agent {
+	case "local":
 		return say(d.Lang, "A program on this computer")
+	case "": // the person has asked for it themselves
+		return say(d.Lang, "An assistant")
 	}
 	return d.Agent
 }
 
 // Program is the agent in the middle of a sentence.
 func (d view) Program() string {
-	if d.Agent == "local" {
+	switch d.Agent {
+	case "local":
 		return say(d.Lang, "the program")
+	case "":
+		return say(d.Lang, "an assistant")
 	}
 	return d.Agent
 }

@@ -20,6 +20,8 @@ type Choice struct {
 	// Label is what the user or the agent calls it, AccountLabel what the provider does.
 	Label, AccountLabel string
 	Status              Status
+
+	agents, barred []string // see Connection
 }
 
 // Name is what to call it in front of people; "" where it has no name.
@@ -32,7 +34,7 @@ func (c Choice) Name() string {
 
 // Choice gives what there is of c to choose it by.
 func (c Connection) Choice() Choice {
-	return Choice{Account: c.Key.Account, ID: c.ID, Label: c.Label, AccountLabel: c.AccountLabel, Status: c.Status}
+	return Choice{Account: c.Key.Account, ID: c.ID, Label: c.Label, AccountLabel: c.AccountLabel, Status: c.Status, agents: c.Agents, barred: c.Barred}
 }
 
 // Means reports whether somebody who says name may mean c. What looks like an id is one:

@@ -50,6 +50,10 @@ type Connection struct {
 	// Variables are this connection's values for the variables in its toolkit's
 	// addresses, such as the host of an instance. The map is never written to.
 	Variables map[string]string
+	// Agents are those of the tenant that may use it, by name; nil: all, as in a record
+	// from before users were asked. Barred are those from which the user has taken that
+	// back, for the page to offer it again. No name is in both. See agents.go.
+	Agents, Barred []string
 	// Intent stands while a refresh is on its way to the provider.
 	Intent *Intent
 

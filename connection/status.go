@@ -38,6 +38,7 @@ const (
 	ScopeMissing     Reason = "insufficient_scope" // the provider wants a scope that was not granted
 	SwitchedOff      Reason = "connection_inactive"
 	TakenBack        Reason = "revoked"
+	NotApproved      Reason = "agent_not_approved" // the user has not let this agent use it
 )
 
 // Happening is what happens to a connection.

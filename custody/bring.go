@@ -132,6 +132,7 @@ func (b *Bringer) connection(key connection.Key, before connection.Connection, g
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: now, ExpiresAt: g.ExpiresAt, Scopes: g.Scopes,
 		Granted:      connection.Grantee{Issuer: issuer, ClientID: client, Hosts: b.Toolkit.Origins()},
 		AccountLabel: g.Account, Variables: g.Variables,
+		Agents: before.Agents, Barred: before.Barred, // what its user has decided
 	}
 	if c.ID == "" {
 		c.ID, c.CreatedAt = "conn_"+rand.Text(), now

@@ -325,3 +325,32 @@ func TestWhatCannotBeRecordedIsNotBrought(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An import is for all agents, as what was connected elsewhere is for nobody's in particular;
+// but what its user has said here is not undone by one.
+func TestAnImportLeavesToUsersWhichAgentsUseTheirConnections(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oldKey))
+	b := bringer(v)
+	b.Force = true
+	bring := func() connection.Connection {
+		t.Helper()
+		if _, _, err := b.Bring(t.Context(), custody.Grant{User: "ada", Tenant: "acme", AccessToken: secret.New("at")}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := v.Load(t.Context(), of("ada"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := bring()
+	if c.Agents != nil || !c.Admits("anybody", true) {
+		t.Errorf("it is for %q", c.Agents)
+	}
+	if _, err := v.Save(t.Context(), c.Bar("bot", []string{"bot", "clerk"})); err != nil {
+		t.Fatal(err)
+	}
+	if c = bring(); !slices.Equal(c.Agents, []string{"clerk"}) || !slices.Equal(c.Barred, []string{"bot"}) {
+		t.Errorf("brought in again it is for %q and not for %q", c.Agents, c.Barred)
+	}
+}

@@ -51,7 +51,7 @@ func account(h http.Header, segment string) (string, error) {
 
 // ambiguous turns several connections, of which none was chosen, into a refusal that
 // names them; every other error stays what it is.
-func (x *exchange) ambiguous(err error) error {
+func (g *Gateway) ambiguous(x *exchange, err error) error {
 	several, ok := errors.AsType[*connection.Ambiguous](err)
 	if !ok {
 		return err
@@ -60,7 +60,11 @@ func (x *exchange) ambiguous(err error) error {
 	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
 	for _, c := range several.Choices {
-		p.Choices = append(p.Choices, problem.Choice{ID: c.ID, Label: c.Name(), Status: string(c.Status)})
+		choice := problem.Choice{ID: c.ID, Label: c.Name(), Status: string(c.Status)}
+		if !c.Admits(x.caller.Agent, g.Several(x.caller.Tenant)) {
+			choice.Label = "" // often an address of the user's, and this agent may not use the account
+		}
+		p.Choices = append(p.Choices, choice)
 	}
 	return p
 }

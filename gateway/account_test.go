@@ -44,18 +44,17 @@ func TestTheAgentChoosesAmongAccounts(t *testing.T) {
 	w := twoAccounts(t)
 	token, path := paidWith(w)
 	for name, c := range map[string]struct{ account, toolkit, address, want, path string }{
-		"none":                      {"", "", "/acme/user", gatewaytest.UserToken, "/api/user"},
-		"by id":                     {"conn_home", "", "/acme/user", homeToken, "/api/user"},
-		"by label":                  {"Ada@home.example", "", "/acme/user", homeToken, "/api/user"},
-		"the first by id":           {"con_ada", "", "/acme/user", gatewaytest.UserToken, "/api/user"},
-		"in the path":               {"", "", "/acme@conn_home/user", homeToken, "/api/user"},
-		"in the path, by label":     {"", "", "/acme@ada@home.example/user", homeToken, "/api/user"},
-		"in the path, escaped":      {"", "", "/acme%40ada%40home.example/user", homeToken, "/api/user"},
-		"in both":                   {"conn_home", "", "/acme@conn_home/user", homeToken, "/api/user"},
-		"beside X-Toolkit":          {"conn_home", "acme", "/user", homeToken, "/api/user"},
-		"a path that is the API's":  {"", "acme", "/@ada/user", gatewaytest.UserToken, "/api/@ada/user"},
-		"the same behind X-Toolkit": {"", "acme", "/acme@conn_home/user", gatewaytest.UserToken, "/api/acme@conn_home/user"},
-		"with an alias":             {"", "", "/acme@conn_home/~files/a", homeToken, "/files/a"},
+		"none":                     {"", "", "/acme/user", gatewaytest.UserToken, "/api/user"},
+		"by id":                    {"conn_home", "", "/acme/user", homeToken, "/api/user"},
+		"by label":                 {"Ada@home.example", "", "/acme/user", homeToken, "/api/user"},
+		"the first by id":          {"con_ada", "", "/acme/user", gatewaytest.UserToken, "/api/user"},
+		"in the path":              {"", "", "/acme@conn_home/user", homeToken, "/api/user"},
+		"in the path, by label":    {"", "", "/acme@ada@home.example/user", homeToken, "/api/user"},
+		"in the path, escaped":     {"", "", "/acme%40ada%40home.example/user", homeToken, "/api/user"},
+		"in both":                  {"conn_home", "", "/acme@conn_home/user", homeToken, "/api/user"},
+		"beside X-Toolkit":         {"conn_home", "acme", "/user", homeToken, "/api/user"},
+		"a path that is the API's": {"", "acme", "/@ada/user", gatewaytest.UserToken, "/api/@ada/user"},
+		"with an alias":            {"", "", "/acme@conn_home/~files/a", homeToken, "/files/a"},
 	} {
 		r := w.Request("GET", w.H1+c.address, nil)
 		if c.account != "" {
@@ -212,4 +211,27 @@ func TestAWebSocketEndsWithItsOwnAccountAndNoOther(t *testing.T) {
 	if _, err := from.ReadByte(); err == nil {
 		t.Error("the agent is still connected")
 	}
+}
+
+// The path stays whole behind X-Toolkit: the call would be paid for with the default
+// account's token, and the provider would see the name of the other one.
+func TestAnAccountInThePathBesideXToolkitIsRefused(t *testing.T) {
+	w := twoAccounts(t)
+	for _, c := range []struct{ toolkit, account, path string }{
+		{"acme", "", "/acme@conn_home/user"},
+		{"acme", "", "/acme%40conn_home/user"},
+		{"acme", "", "/acme@/user"},
+		{"acme", "", "/acme@conn_home"},
+		{"acme", "conn_home", "/acme@conn_home/user"},
+		{"acme", "", "/weather@conn_home/user"},
+	} {
+		r := w.Request("GET", w.H1+c.path, nil)
+		r.Header.Set("X-Toolkit", c.toolkit)
+		if c.account != "" {
+			r.Header.Set("X-Account", c.account)
+		}
+		res, body := w.Do(r)
+		refused(t, w, res, body, verdict{400, "ambiguous_toolkit", "resolve", "selectors"})
+	}
+	nothingLeft(t, w)
 }

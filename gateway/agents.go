@@ -161,3 +161,26 @@ func (g *Gateway) May(who caller.Caller, toolkitID string) bool {
 	}
 	return len(g.cfg.Agents) == 0 // then everybody who got here is local
 }
+
+func crowds(list []Agent) map[string]int {
+	count := map[string]int{}
+	for i := range list {
+		count[list[i].Tenant]++
+	}
+	return count
+}
+
+// Several reports whether a tenant has more agents than one, so that its users say which
+// of them may use what they connect.
+func (g *Gateway) Several(tenant string) bool { return g.crowds[tenant] > 1 }
+
+// Entitled gives the names of the tenant's agents that the operator lets act for a user
+// and use a toolkit.
+func (g *Gateway) Entitled(tenant, user, toolkitID string) (names []string) {
+	for i := range g.cfg.Agents {
+		if a := &g.cfg.Agents[i]; a.Tenant == tenant && a.may(toolkitID) && a.actsFor(user) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}

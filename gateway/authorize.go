@@ -20,11 +20,11 @@ import (
 func (g *Gateway) authorize(x *exchange) error {
 	x.since = g.tunnels.ends.Load()
 	if x.toolkit.Auth.PerUser {
-		grant, err := g.cfg.Credentials.Token(x.in.Context(), x.toolkit, x.key())
+		grant, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, x.key(), func(c connection.Connection) error { return g.approved(x, c) })
 		if err != nil {
 			return g.unauthorized(x, err)
 		}
-		if err := x.use(grant); err != nil {
+		if err := g.use(x, grant); err != nil {
 			return g.unauthorized(x, err)
 		}
 		return nil
@@ -33,9 +33,22 @@ func (g *Gateway) authorize(x *exchange) error {
 	return nil
 }
 
+// approved refuses a connection that its user has not let this agent use. To this agent
+// it is not connected: neither whose account it is nor what was granted is its business.
+func (g *Gateway) approved(x *exchange, grant connection.Connection) error {
+	if grant.Admits(x.caller.Agent, g.Several(x.caller.Tenant)) {
+		return nil
+	}
+	return &connection.Unusable{Status: connection.NotConnected, Reason: connection.NotApproved, Account: grant.Key.Account}
+}
+
 // use makes a grant the one that is used. A token goes only where it was granted
-// for, whatever the configuration says today.
-func (x *exchange) use(grant connection.Connection) error {
+// for, whatever the configuration says today. Whether the agent may use it is asked once
+// more: while it was renewed, its user may have taken that back.
+func (g *Gateway) use(x *exchange, grant connection.Connection) error {
+	if err := g.approved(x, grant); err != nil {
+		return err
+	}
 	own, err := x.toolkit.For(grant.Variables)
 	if err != nil || !slices.Contains(grant.Granted.Hosts, x.origin) {
 		return &connection.Unusable{Status: grant.Status, Reason: connection.GrantMoved, Account: grant.Key.Account}
@@ -60,14 +73,14 @@ func (x *exchange) put(c credential.Credential) {
 func (g *Gateway) unauthorized(x *exchange, err error) error {
 	unusable, ok := errors.AsType[*connection.Unusable](err)
 	if !ok {
-		return x.ambiguous(err)
+		return g.ambiguous(x, err)
 	}
 	if unusable.Status == connection.Inactive {
 		return g.resting(x, unusable)
 	}
 	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, x.ask(unusable))
 	if err != nil {
-		return x.ambiguous(err)
+		return g.ambiguous(x, err)
 	}
 	if link.Pending && unusable.Status == connection.NotConnected {
 		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
@@ -76,7 +89,11 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if x.account != "" {
 		name += " (account " + quoted(x.account) + ")"
 	}
-	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+" to connect, then try again.")
+	do := " to connect, then try again."
+	if unusable.Reason == connection.NotApproved {
+		do = " to allow it, then try again."
+	}
+	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+do)
 	p.Status = g.cfg.AuthRequiredStatus
 	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
@@ -120,6 +137,8 @@ func why(name string, u *connection.Unusable) string {
 		return name + " was connected for this user in another configuration."
 	case connection.ScopeMissing:
 		return name + " does not allow this call with what the user has granted; other calls still work."
+	case connection.NotApproved:
+		return name + " is connected for this user, but they have not let this agent use it."
 	case connection.SwitchedOff:
 		return name + " is switched off for this user."
 	}

@@ -23,10 +23,11 @@ import (
 
 // Credentials give what a user has granted; *tokencache.Cache does.
 type Credentials interface {
-	// Token gives a connection whose access token works now. The key's account is as
-	// the agent names it: an id, a label, or "" for the user's default. Errors are
+	// TokenFor gives a connection whose access token works now. The key's account is as
+	// the agent names it: an id, a label, or "" for the user's default. admit is asked
+	// whether it may be used, before anything is done for it. Errors are admit's,
 	// *connection.Unusable, *connection.Ambiguous or *problem.Problem.
-	Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error)
+	TokenFor(ctx context.Context, tk *toolkit.Toolkit, key connection.Key, admit func(connection.Connection) error) (connection.Connection, error)
 	// Renew gives one with another token than stale's, which was refused.
 	Renew(ctx context.Context, tk *toolkit.Toolkit, stale connection.Connection) (connection.Connection, error)
 	// Rejected notes that even a renewed token was refused, Worked that one was taken.
@@ -104,6 +105,7 @@ type Config struct {
 type Gateway struct {
 	cfg     Config
 	agents  agents
+	crowds  map[string]int // how many agents each tenant has
 	tunnels tunnels
 }
 
@@ -112,7 +114,7 @@ func New(cfg Config) *Gateway {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Gateway{cfg: cfg, agents: indexAgents(cfg.Agents)}
+	return &Gateway{cfg: cfg, agents: indexAgents(cfg.Agents), crowds: crowds(cfg.Agents)}
 }
 
 // At gives the handler for a mount.
@@ -123,8 +125,24 @@ func (g *Gateway) At(m Mount) http.Handler {
 // ServeHTTP serves a mount that selects by request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, Mount{}) }
 
-// Disconnect ends the upgraded connections that live on a grant, when it is taken back.
-func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key) }
+// Disconnect ends what goes on over a grant, when it is taken back: upgraded connections,
+// and streams of events.
+func (g *Gateway) Disconnect(key connection.Key) { g.tunnels.close(key, "") }
+
+// Withdraw is [Gateway.Disconnect] for what one agent does, when that one may not use
+// the connection any more.
+func (g *Gateway) Withdraw(key connection.Key, agent string) { g.tunnels.close(key, agent) }
+
+// Uses reports whether something goes on over a connection that could be ended.
+func (g *Gateway) Uses(key connection.Key) bool { return g.tunnels.uses(key) }
+
+// Recheck ends what goes on over a connection that is not as it was: made anew, switched
+// off, or taken back from an agent.
+func (g *Gateway) Recheck(now connection.Connection) {
+	g.tunnels.closeThat(func(o openTunnel) bool {
+		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.agent, g.Several(now.Tenant)))
+	})
+}
 
 // Close ends the upgraded connections that are still open, such as WebSockets.
 func (g *Gateway) Close() { g.tunnels.closeAll() }

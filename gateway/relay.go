@@ -25,8 +25,13 @@ func (g *Gateway) relay(x *exchange) {
 		g.tunnel(x)
 		return
 	}
+	forget, err := g.watched(x)
+	defer forget()
 	x.writeHeader()
-	if err := x.copyBody(); err != nil {
+	if err == nil {
+		err = x.copyBody()
+	}
+	if err != nil {
 		// The answer is cut: the agent must see a broken body, never a clean
 		// end. What came so far goes out first, or it would see no header. Also
 		// where the caller seems gone: its context may have ended otherwise.

@@ -70,7 +70,7 @@ func (g *Gateway) choose(site string, h http.Header, path string) (id, rest stri
 		return "", "", problem.New(problem.UnknownToolkit, "x-toolkit", "There is no toolkit "+quoted(named)+" here.")
 	}
 	segment, rest := firstSegment(path)
-	segment, _, _ = splitAccount(segment)
+	segment, _, accounted := splitAccount(segment)
 	_, segmentIsToolkit := g.cfg.Toolkits[segment]
 	switch {
 	case site != "" && named != "" && named != site:
@@ -79,6 +79,10 @@ func (g *Gateway) choose(site string, h http.Header, path string) (id, rest stri
 		return site, path, nil
 	case named != "" && segmentIsToolkit && segment != named:
 		return "", "", ambiguous("X-Toolkit and the first segment of the path name different toolkits.")
+	case named != "" && segmentIsToolkit && accounted:
+		// X-Toolkit leaves the path whole, so this would go to the provider as it is, with
+		// the token of another account than the one that it names.
+		return "", "", ambiguous("X-Toolkit says that the path is the provider's, and its first segment names an account. Send X-Account, or leave X-Toolkit out.")
 	case named != "":
 		return named, path, nil
 	case segment == "":

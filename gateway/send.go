@@ -56,7 +56,7 @@ func (g *Gateway) renew(x *exchange) error {
 	}
 	// Where somebody else renewed it, it may be another grant altogether.
 	before := *x.target
-	if err := x.use(fresh); err != nil {
+	if err := g.use(x, fresh); err != nil {
 		return g.unauthorized(x, err)
 	}
 	x.renewed = true

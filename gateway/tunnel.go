@@ -38,12 +38,15 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, err := g.tunnels.add(x.grant.Key, x.since, func() { agent.Close(); upstream.Close() })
+	forget, err := g.tunnels.add(x.open(func() { agent.Close(); upstream.Close() }), x.since)
+	if err == nil {
+		defer forget()
+		err = g.still(x)
+	}
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
 	}
-	defer forget()
 	x.outcome.status = http.StatusSwitchingProtocols
 	if err := x.writeSwitch(buffered); err != nil {
 		x.outcome.err = errCallerGone
@@ -56,6 +59,20 @@ var (
 	errClosing   = errors.New("gateway: shutting down")
 	errTakenBack = errors.New("gateway: the grant was taken back")
 )
+
+// still looks once more whether the agent may use the connection, when what it opens can
+// be ended. What another gateway took back before that was told to nobody who knew of it,
+// and what it takes back from now on ends it. Where nobody can tell, it goes on.
+func (g *Gateway) still(x *exchange) error {
+	if !x.toolkit.Auth.PerUser {
+		return nil
+	}
+	_, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, x.key(), func(c connection.Connection) error { return g.approved(x, c) })
+	if _, gone := errors.AsType[*connection.Unusable](err); gone {
+		return errTakenBack
+	}
+	return nil
+}
 
 // asked reports whether the agent's request was to change to that protocol.
 func (x *exchange) asked(protocol string) bool {
@@ -125,20 +142,38 @@ type tunnels struct {
 	closed bool
 	next   int
 	open   map[int]openTunnel
-	taken  [256]connection.Key // the latest ones, that of ends-1 last
+	taken  [256]takenBack // the latest ones, that of ends-1 last
 }
 
 type openTunnel struct {
-	key connection.Key
-	end func()
+	key   connection.Key
+	id    string // of the connection
+	agent string // whose it is
+	end   func()
+	// drains: it is an answer, which the server waits for when the process stops.
+	drains bool
+}
+
+func (x *exchange) open(end func()) openTunnel {
+	return openTunnel{key: x.grant.Key, id: x.grant.ID, agent: x.caller.Agent, end: end}
+}
+
+// takenBack is a grant, for all agents or for one.
+type takenBack struct {
+	key   connection.Key
+	agent string // "": all
+}
+
+func (t takenBack) ends(o openTunnel) bool {
+	return t.key == o.key && (t.agent == "" || t.agent == o.agent)
 }
 
 // add takes a tunnel in whose grant was read when ends was since. A grant that was taken
 // back between then and now would live on in it, which nobody ends any more.
-func (t *tunnels) add(key connection.Key, since uint64, end func()) (forget func(), err error) {
+func (t *tunnels) add(o openTunnel, since uint64) (forget func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.closed && !o.drains {
 		return nil, errClosing
 	}
 	ends := t.ends.Load()
@@ -146,7 +181,7 @@ func (t *tunnels) add(key connection.Key, since uint64, end func()) (forget func
 		return nil, errTakenBack // or not: it may be among those that are forgotten
 	}
 	for ; since < ends; since++ {
-		if t.taken[since%uint64(len(t.taken))] == key {
+		if t.taken[since%uint64(len(t.taken))].ends(o) {
 			return nil, errTakenBack
 		}
 	}
@@ -155,7 +190,7 @@ func (t *tunnels) add(key connection.Key, since uint64, end func()) (forget func
 	}
 	id := t.next
 	t.next++
-	t.open[id] = openTunnel{key, end}
+	t.open[id] = o
 	return func() {
 		t.mu.Lock()
 		delete(t.open, id)
@@ -169,14 +204,34 @@ func (t *tunnels) over() bool {
 	return t.closed
 }
 
-// close ends those of one connection.
-func (t *tunnels) close(key connection.Key) {
+// close ends those of one connection, or of one agent over it.
+func (t *tunnels) close(key connection.Key, agent string) {
+	back := takenBack{key, agent}
 	t.mu.Lock()
-	t.taken[t.ends.Load()%uint64(len(t.taken))] = key
+	t.taken[t.ends.Load()%uint64(len(t.taken))] = back
 	t.ends.Add(1)
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.key != key }))
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !back.ends(o) }))
+}
+
+func (t *tunnels) uses(key connection.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, o := range t.open {
+		if o.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// closeThat ends those that are meant.
+func (t *tunnels) closeThat(meant func(openTunnel) bool) {
+	t.mu.Lock()
+	all := slices.Collect(maps.Values(t.open))
+	t.mu.Unlock()
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return !meant(o) }))
 }
 
 // closeAll ends them all, and those to come.
@@ -185,7 +240,7 @@ func (t *tunnels) closeAll() {
 	t.closed = true
 	all := slices.Collect(maps.Values(t.open))
 	t.mu.Unlock()
-	endAll(all)
+	endAll(slices.DeleteFunc(all, func(o openTunnel) bool { return o.drains }))
 }
 
 // endAll ends them side by side: over TLS, closing says goodbye first, and a peer that

@@ -37,6 +37,7 @@ const (
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"
 	MethodRefused    Code = "method_not_allowed"
+	TooManyLinks     Code = "too_many_links"
 
 	ToolkitDraft       Code = "toolkit_draft"
 	StorageUnavailable Code = "storage_unavailable"

@@ -36,6 +36,7 @@ var status = map[Code]struct {
 	NotFound:         {http.StatusNotFound, "Not found"},
 	SeveralAccounts:  {http.StatusConflict, "Several connections"},
 	MethodRefused:    {http.StatusMethodNotAllowed, "Method not allowed"},
+	TooManyLinks:     {http.StatusTooManyRequests, "Too many links"},
 
 	ToolkitDraft:       {http.StatusServiceUnavailable, "Toolkit not set up"},
 	StorageUnavailable: {http.StatusServiceUnavailable, "Storage unavailable"},

@@ -4,8 +4,12 @@
 package signin
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/toolgate/toolgate/connect"
 )
@@ -21,6 +25,26 @@ type Claims struct {
 	// Google domain or the Slack workspace that people have to belong to. A provider
 	// that serves everybody vouches for everybody.
 	Require map[string][]string
+}
+
+// exactly reads the claims of a token whose signature is good. go-oidc has looked at it as
+// encoding/json does, for which "Iss" is as good as "iss"; so what it has looked at has to
+// be there under its own name too.
+func exactly(token *oidc.IDToken, now time.Time) (map[string]any, error) {
+	var text json.RawMessage
+	if err := token.Claims(&text); err != nil {
+		return nil, fmt.Errorf("the token's claims: %w", err)
+	}
+	claims, err := connect.ParseClaims(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", connect.ErrNotRecognised, err)
+	}
+	expires, _ := claims["exp"].(float64)
+	nonce, _ := claims["nonce"].(string)
+	if claims["iss"] != token.Issuer || nonce != token.Nonce || !slices.Equal(connect.Audience(claims), token.Audience) || !now.Before(time.Unix(int64(min(expires, 1<<40)), 0)) {
+		return nil, fmt.Errorf("%w: the token's claims have other names than they should", connect.ErrNotRecognised)
+	}
+	return claims, nil
 }
 
 // user reads a token's claims. Errors are [connect.ErrNotRecognised].

@@ -79,8 +79,8 @@ func (j *JWT) User(r *http.Request) (string, error) {
 		}
 		return "", nil
 	}
-	claims := map[string]any{}
-	if err := token.Claims(&claims); err != nil || !j.forUs(token.Audience) {
+	claims, err := exactly(token, j.keys.now())
+	if err != nil || !j.forUs(token.Audience) {
 		return "", nil
 	}
 	user, err := j.claims.user(claims)

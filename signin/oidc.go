@@ -94,9 +94,9 @@ func (o *OIDC) Finish(ctx context.Context, query url.Values, t connect.Trip) (st
 
 // recognise checks what go-oidc leaves to its user.
 func (o *OIDC) recognise(token *oidc.IDToken, nonce string) (string, error) {
-	claims := map[string]any{}
-	if err := token.Claims(&claims); err != nil {
-		return "", fmt.Errorf("the id_token's claims: %w", err)
+	claims, err := exactly(token, o.now())
+	if err != nil {
+		return "", err
 	}
 	azp, given := claims["azp"]
 	switch {

@@ -83,6 +83,22 @@ func (c *Source) named(ctx context.Context, tk *toolkit.Toolkit, key connection.
 	return entry{}, trouble(connection.ErrNotConnected)
 }
 
+// admitted asks whether the caller may use an entry. Before it is sent to its user, let us
+// see whether they have said yes at another gateway.
+func (c *Source) admitted(ctx context.Context, tk *toolkit.Toolkit, e entry, admit func(connection.Connection) error) (entry, error) {
+	err := admit(e.conn)
+	if err == nil || c.news.from == nil {
+		return e, err
+	}
+	if _, err := c.load(ctx, e.conn.Key); err != nil {
+		return entry{}, err
+	}
+	if e, err = c.further(ctx, tk, e.conn.Key); err != nil {
+		return entry{}, err
+	}
+	return e, admit(e.conn)
+}
+
 // pick gives the account that a key means. Where it would refuse, it looks again: a
 // connect at another gateway has to be felt within a second.
 func (c *Cache) pick(ctx context.Context, key connection.Key) (account string, err error) {

@@ -38,6 +38,9 @@ type Refresher interface {
 // Config makes a Cache.
 type Config struct {
 	Vault Vault
+	// Changed is told of connections that another gateway may have changed, when the cache
+	// knows of it. It must not block. Nil: nobody.
+	Changed func(connection.Key)
 	// MaxEntries bounds the connections in memory. Zero: 10,000.
 	MaxEntries int
 	// Now is the clock. Nil: time.Now.
@@ -48,9 +51,10 @@ type Config struct {
 // configuration, so that overlapping ones share one refresh; what belongs to a
 // configuration stands in a [Source].
 type Cache struct {
-	vault Vault
-	now   func() time.Time
-	max   int
+	vault   Vault
+	now     func() time.Time
+	changed func(connection.Key)
+	max     int
 
 	mu      sync.RWMutex
 	entries map[connection.Key]*entry
@@ -113,7 +117,7 @@ func (c *Cache) Source(refresher Refresher, observe func(Event)) *Source {
 
 // New makes a cache. It does nothing until it is asked.
 func New(cfg Config) *Cache {
-	c := &Cache{vault: cfg.Vault, now: cfg.Now, max: cfg.MaxEntries, entries: map[connection.Key]*entry{}, absent: map[connection.Key]time.Time{}}
+	c := &Cache{vault: cfg.Vault, now: cfg.Now, changed: cfg.Changed, max: cfg.MaxEntries, entries: map[connection.Key]*entry{}, absent: map[connection.Key]time.Time{}}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -151,6 +155,12 @@ func (c *Cache) Close() {
 // *connection.Unusable where the user has to connect, *connection.Ambiguous where the
 // agent has to choose, and a *problem.Problem for everything that passes.
 func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
+	return c.TokenFor(ctx, tk, key, func(connection.Connection) error { return nil })
+}
+
+// TokenFor is [Source.Token] for a caller that may not use every connection: admit is
+// asked before a token is renewed, and its errors are given as they are.
+func (c *Source) TokenFor(ctx context.Context, tk *toolkit.Toolkit, key connection.Key, admit func(connection.Connection) error) (connection.Connection, error) {
 	var e entry
 	var err error
 	if key.Account == "" {
@@ -158,6 +168,9 @@ func (c *Source) Token(ctx context.Context, tk *toolkit.Toolkit, key connection.
 	}
 	if key.Account != "" || err != nil || e.conn.NotDefault {
 		e, err = c.meant(ctx, tk, key, e, err)
+	}
+	if err == nil {
+		e, err = c.admitted(ctx, tk, e, admit)
 	}
 	if err != nil {
 		return connection.Connection{}, err

@@ -68,6 +68,9 @@ func (c *Cache) Watch(ctx context.Context, report func(vault.News)) error {
 	defer c.hear(vault.News{Kind: store.Deaf})
 	return c.news.from.Watch(ctx, func(n vault.News) {
 		c.hear(n)
+		if n.Kind == store.Changed && c.changed != nil {
+			c.changed(n.Key)
+		}
 		if n.Kind != store.Changed && report != nil {
 			report(n)
 		}

@@ -30,6 +30,7 @@ type Credentials struct {
 	TokenErr, RenewErr error
 
 	renewals, worked int
+	given            int
 	rejected         []string
 }
 
@@ -103,8 +104,8 @@ func (c *Credentials) Fail(token, renew error) {
 	c.TokenErr, c.RenewErr = token, renew
 }
 
-// Token implements gateway.Credentials.
-func (c *Credentials) Token(ctx context.Context, _ *toolkit.Toolkit, key connection.Key) (connection.Connection, error) {
+// TokenFor implements gateway.Credentials.
+func (c *Credentials) TokenFor(ctx context.Context, _ *toolkit.Toolkit, key connection.Key, admit func(connection.Connection) error) (connection.Connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -118,6 +119,10 @@ func (c *Credentials) Token(ctx context.Context, _ *toolkit.Toolkit, key connect
 		return connection.Connection{}, err
 	}
 	key.Account = account
+	if err := admit(c.grants[key]); err != nil {
+		return connection.Connection{}, err
+	}
+	c.given++
 	return c.grants[key], nil
 }
 
@@ -158,6 +163,13 @@ func (c *Credentials) Counts() (renewals, worked int, rejected []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.renewals, c.worked, append([]string(nil), c.rejected...)
+}
+
+// Given gives how often a token was given.
+func (c *Credentials) Given() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.given
 }
 
 // LinkExpiry is when the links of [Links] end.

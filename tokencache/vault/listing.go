@@ -38,3 +38,9 @@ func (v *Vault) OfToolkit(ctx context.Context, toolkit, next string, limit int) 
 	}
 	return found, after, nil
 }
+
+// ConnectionPrefix begins the names of the records of connections.
+const ConnectionPrefix = "connection/"
+
+// ConnectionKey is the key of the connection that a record of that name holds.
+func ConnectionKey(name string) (connection.Key, bool) { return connectionKey(name) }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +46,10 @@ func full() connection.Connection {
 		Key: alice, ID: "conn_1", Version: 0, Status: connection.Expired, Reason: connection.RefreshRejected,
 		AccessToken: secret.New("access <&> \u2028 ü"), RefreshToken: secret.New("refresh"),
 		IssuedAt: at, ExpiresAt: at.Add(time.Hour), Scopes: []string{"a", "b c"},
-		Granted:      connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
-		Variables:    map[string]string{"instance": "na1.example"},
-		Intent:       &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
+		Granted:   connection.Grantee{Issuer: "https://id.example", ClientID: "client", Hosts: []string{"https://api.example"}},
+		Variables: map[string]string{"instance": "na1.example"},
+		Intent:    &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
+		Agents:    []string{"bot"}, Barred: []string{"clerk"},
 		AccountLabel: "alice@example.com", Label: "Work", NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at, LastUsed: at.Add(-time.Minute),
 		Beyond: secret.New(`{"later":["x"]}`),
 	}
@@ -382,5 +384,26 @@ func TestChangesOfConnectionsAreToldByTheirKeys(t *testing.T) {
 	s.tell(store.News{Kind: store.Deaf})
 	if len(heard) != 2 || heard[0].Key != odd || heard[1].Kind != store.Deaf {
 		t.Errorf("%+v", heard)
+	}
+}
+
+// That nobody may use a connection must not come back as that everybody may, and a record
+// of the version before, which has no such field, is for all.
+func TestNobodyAndEverybodyAreTwoThings(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oneKey))
+	for name, agents := range map[string][]string{"nobody": {}, "one": {"bot"}, "everybody": nil} {
+		c := full()
+		c.User, c.Agents = name, agents
+		if _, err := v.Save(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		got, err := v.Load(t.Context(), c.Key)
+		if err != nil || (got.Agents == nil) != (agents == nil) || !slices.Equal(got.Agents, agents) {
+			t.Errorf("%s: %#v came back as %#v, %v", name, agents, got.Agents, err)
+		}
+		all, err := v.Accounts(t.Context(), c.Key)
+		if err != nil || len(all.All) != 1 || all.All[0].Admits("stranger", true) != (agents == nil) {
+			t.Errorf("%s: as a choice %+v, %v", name, all, err)
+		}
 	}
 }

@@ -1,0 +1,219 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/connection"
+)
+
+// Agents are those that are configured; *gateway.Gateway knows them.
+type Agents interface {
+	// Several reports whether a tenant has more than one, so that its users say which of
+	// them may use a connection.
+	Several(tenant string) bool
+	// Entitled are those that the operator lets act for a user and use a toolkit.
+	Entitled(tenant, user, toolkitID string) []string
+}
+
+// oneAgent is where nobody has said that there are more.
+type oneAgent struct{}
+
+func (oneAgent) Several(string) bool                  { return false }
+func (oneAgent) Entitled(_, _, _ string) (_ []string) { return nil }
+
+// admits reports whether an agent may use a connection, as a call would find it.
+func (s *Service) admits(conn connection.Connection, agent string) bool {
+	return conn.Admits(agent, s.cfg.Agents.Several(conn.Tenant))
+}
+
+// errChanged: the connection is not any more what the user was shown.
+var errChanged = errors.New("the connection has changed since it was shown")
+
+// let has an agent use a connection from now on, or not any more. The connection has to be
+// as fits wants it; nil: any is fine.
+func (s *Service) let(ctx context.Context, requestID string, key connection.Key, agent string, may bool, fits func(connection.Connection) bool) (conn connection.Connection, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
+	defer cancel()
+	event := audit.AgentApproved
+	if !may {
+		event = audit.AgentBarred
+	}
+	var moot error
+	audited := false
+	err = persist(ctx, func() error {
+		moot = nil
+		if conn, err = s.cfg.Vault.Load(ctx, key); errors.Is(err, connection.ErrNotConnected) {
+			moot = err
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if fits != nil && !fits(conn) {
+			moot = errChanged
+			return nil
+		}
+		if !audited {
+			r := audit.Record{Time: s.cfg.Now(), Event: event, RequestID: requestID, Tenant: key.Tenant, Agent: agent, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+			if err := s.cfg.Audit.Record(r); err != nil {
+				return err
+			}
+			audited = true
+		}
+		if may {
+			conn = conn.Admit(agent)
+		} else {
+			conn = conn.Bar(agent, s.cfg.Agents.Entitled(key.Tenant, key.User, key.Toolkit))
+		}
+		conn, err = s.cfg.Vault.Save(ctx, conn) // ErrConflict: a refresh came between, and its token is to stay
+		return err
+	})
+	switch {
+	case err != nil:
+		return conn, fmt.Errorf("noting which agents may use a connection: %w", err)
+	case moot != nil:
+		return conn, moot
+	}
+	s.cfg.Connected(conn)
+	if !may {
+		s.cfg.Withdrawn(key, agent)
+	}
+	return conn, nil
+}
+
+// letOne is the button of an agent on the page of what a person has connected. The name
+// comes from the form, and counts only where that page shows it.
+func (s *Service) letOne(v visit, conn connection.Connection, may bool) (undoing, error) {
+	agent := v.r.PostFormValue("agent")
+	shown := func(c connection.Connection) bool {
+		return c.ID == conn.ID && slices.ContainsFunc(s.usersOf(c), func(u agentRow) bool { return u.Name == agent && u.May != may })
+	}
+	if _, err := s.let(v.r.Context(), v.id, conn.Key, agent, may, shown); errors.Is(err, errChanged) {
+		return "", connection.ErrNotConnected // a second click, or another tab: the page shows how it stands
+	} else if err != nil {
+		return "", err
+	}
+	if may {
+		return allowed, nil
+	}
+	return barred, nil
+}
+
+// agentRow is an agent of which a connection's user is told.
+type agentRow struct {
+	Name string
+	May  bool
+}
+
+// usersOf are the agents that may use a connection, and those that might. Where a tenant
+// has one agent, the user has made the connection for that, and is asked nothing.
+func (s *Service) usersOf(c connection.Connection) (all []agentRow) {
+	if !s.cfg.Agents.Several(c.Tenant) && len(c.Barred) == 0 {
+		return nil
+	}
+	may := c.Agents
+	if may == nil {
+		may = s.cfg.Agents.Entitled(c.Tenant, c.User, c.Toolkit)
+	}
+	for _, name := range slices.Sorted(slices.Values(may)) {
+		all = append(all, agentRow{name, true})
+	}
+	for _, name := range slices.Sorted(slices.Values(c.Barred)) {
+		all = append(all, agentRow{name, false})
+	}
+	return all
+}
+
+// approving is what the button says that lets an agent use a connection which is there.
+const approving = "approve"
+
+// approvable gives the connection that a link's agent may not use yet, where it works and
+// all that is missing is its user's word. What has ended, or was granted for less than the
+// link is for, is connected anew, and the user's word is in that.
+//
+// Where nobody asks who sits at a browser, and browsers elsewhere are served, whoever has
+// the link would give that word, the agent itself included. Then the user signs in at the
+// provider, whose account has to be the one that is connected.
+func (s *Service) approvable(ctx context.Context, p *part) (conn connection.Connection, ok bool, err error) {
+	if !s.verifies() && !s.cfg.LocalOnly || p.Agent == "" || len(p.Scopes) > 0 || !s.offered(p) {
+		return conn, false, nil
+	}
+	at, err := s.place(ctx, p)
+	if _, ambiguous := errors.AsType[*connection.Ambiguous](err); ambiguous {
+		return conn, false, nil
+	}
+	return at.before, err == nil && s.lacksApproval(at.before, p), err
+}
+
+func (s *Service) lacksApproval(conn connection.Connection, p *part) bool {
+	if conn.ID == "" {
+		return false
+	}
+	status, _ := s.standing(conn, s.cfg.Toolkits[p.Toolkit].Toolkit)
+	return status == connection.Active && !s.admits(conn, p.Agent)
+}
+
+// approvePage asks whether an agent may use what is connected. Whose account that is, is
+// shown to who is known to be its user.
+func (s *Service) approvePage(v visit, status int, l *part, conn connection.Connection, notice string) {
+	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	back, to := s.wayBack(l, notice)
+	data := view{
+		Title: s.say(v, "Let %s use %s?", view{Agent: l.Agent, Lang: s.language(v.r)}.Asker(), tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Since: conn.CreatedAt,
+		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link), Notice: notice, Back: back, BackTo: to, Mine: s.mine(),
+	}
+	if s.verifies() {
+		data.Account, data.Label, data.Scopes = conn.AccountLabel, conn.Label, conn.Scopes
+		data.Users = slices.Sorted(slices.Values(conn.Agents))
+	}
+	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
+	s.show(v, status, "approve.html", s.formActions(l.link), data)
+}
+
+// approve is the button on that page. Nobody is sent to the provider: what it granted is
+// there, and stays as it is.
+func (s *Service) approve(v visit, l *part) {
+	conn, ok, err := s.approvable(v.r.Context(), l)
+	if err != nil {
+		s.trouble(v, l, "approve", err)
+		return
+	}
+	if !ok {
+		s.confirmPage(v, http.StatusConflict, l, notices[changed])
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
+	defer cancel()
+	browser, until := hash(s.browser(v.r)), s.cfg.Now().Add(finishLimit)
+	switch err := s.take(ctx, l, browser, func(p *part) { p.Busy, p.Failure = until, "" }); {
+	case errors.Is(err, errTaken):
+		v.redirect(s.linkURL(l.ID))
+		return
+	case err != nil:
+		s.trouble(v, l, "approve", err)
+		return
+	}
+	now, err := s.let(ctx, v.id, conn.Key, l.Agent, true, func(c connection.Connection) bool { return c.ID == conn.ID && s.lacksApproval(c, l) })
+	failure := ""
+	switch {
+	case errors.Is(err, errChanged), errors.Is(err, connection.ErrNotConnected):
+		failure = changed
+	case err != nil:
+		failure = ours
+	default:
+		l.Account, l.approved = now.AccountLabel, now.Key
+		s.report("agent_approved", v, l, "", nil)
+	}
+	if failure != "" {
+		s.report("failed", v, l, failure, err)
+	}
+	s.showEnd(v, l, failure, s.conclude(ctx, v, l, browser, failure))
+}

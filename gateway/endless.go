@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"mime"
+	"net/http"
+	"slices"
+)
+
+// endlessTypes are of answers that go on for as long as both sides like. The permission
+// that a call had when it was made would last as long.
+var endlessTypes = []string{"text/event-stream", "application/x-ndjson", "application/json-seq"}
+
+func endless(answer *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	return slices.Contains(endlessTypes, kind)
+}
+
+// watched has such an answer end when the grant is taken back, or this agent may not use
+// it any more. The error says that this was so in this very moment.
+func (g *Gateway) watched(x *exchange) (forget func(), err error) {
+	if !x.toolkit.Auth.PerUser || !endless(x.answer) {
+		return func() {}, nil
+	}
+	body := x.answer.Body
+	o := x.open(func() { body.Close() })
+	o.drains = true
+	forget, err = g.tunnels.add(o, x.since)
+	if err != nil {
+		return func() {}, err
+	}
+	return forget, g.still(x)
+}
