@@ -5,6 +5,8 @@ package caddymodule_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,4 +89,22 @@ func TestTwoAccountsFromTheCaddyfileToTheCall(t *testing.T) {
 	if status, body := w.call("GET", "/acme/v1/me", "X-Account", "home"); status != http.StatusForbidden || !strings.Contains(body, `"code":"auth_required"`) {
 		t.Errorf("what was taken away: %d %s", status, body)
 	}
+}
+
+func TestAnAgentThatInventsAccountsIsToldToWait(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", "verify_user caddy_auth {http.auth.user.id}", signedInSite))
+	for i := range 20 {
+		if status, body := w.call("GET", "/acme/v1/me", "X-Account", fmt.Sprint("made-up-", i)); status != http.StatusForbidden || !strings.Contains(body, "auth_required") {
+			t.Fatalf("%d: %d %s", i, status, body)
+		}
+	}
+	res := w.open("GET", "/acme/v1/me", "X-Account", "one-more")
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusTooManyRequests || !strings.Contains(string(body), `"code":"too_many_links"`) || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s, %v", res.StatusCode, res.Header, body, err)
+	}
+	w.connectsAs(t, "alice", "X-Account", "made-up-7") // those that were given are good
+	w.wantAccount(t, "alice", "/acme/v1/me")
 }

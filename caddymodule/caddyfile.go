@@ -178,7 +178,7 @@ func (t *Toolkit) options() options {
 		"name":           {"name <text>", text(&t.Name)},
 		"base_url":       {"base_url <url>", text(&t.BaseURL)},
 		"host*":          {"host <alias> <url>", pair(&t.Hosts)},
-		"variable*":      {"variable <name> { from token_reply <field>, from callback <parameter>, or from lookup <url> <field>; host <pattern>..., label, or segment <characters> }", t.parseVariable},
+		"variable*":      {"variable <name> { from token_reply <field>, from callback <parameter>, from lookup <url> <field>, or from asked <label>; host <pattern>..., label, or segment <characters> }", t.parseVariable},
 		"header*":        {"header <name> <value>", pair(&t.Headers)},
 		"redirect_hosts": {"redirect_hosts <pattern>..., such as redirect_hosts *.downloads.example.com", texts(&t.RedirectHosts)},
 		"client_id":      {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},

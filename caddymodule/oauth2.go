@@ -110,6 +110,17 @@ type OAuth2 struct {
 	// `authed_user` or `data`.
 	TokenPath string `json:"token_path,omitempty"`
 
+	// A parameter of the callback that has to hold, in hex, the HMAC-SHA256 of all others,
+	// sorted, keyed with `client_secret`, such as Shopify's `hmac`. A callback without it
+	// ends the sign-in before its code is exchanged. Default: the catalogue's or none.
+	CallbackHMAC string `json:"callback_hmac,omitempty"`
+
+	// Parameters that a callback has to bring once, and what each has to be. Variables that
+	// users say may stand there in braces, such as Shopify's `shop`, which is
+	// `{shop}.myshopify.com`. A callback with another value ends the sign-in before its
+	// code is exchanged.
+	CallbackClaims map[string]string `json:"callback_claims,omitempty"`
+
 	// The method of a refresh: `POST`, or `GET` with the parameters in the address.
 	// Default: the catalogue's, or `POST`.
 	RefreshMethod string `json:"refresh_method,omitempty"`
@@ -191,6 +202,8 @@ type OAuth2 struct {
 //		auto_refresh          on | off
 //		refresh_buffer        <duration>
 //		refresh_unused        <duration>
+//		callback_hmac         <parameter>
+//		callback_claim        <parameter> <text>
 //		refresh_param         <name> <value>
 //		refresh_scope         on | off
 //		refresh_method        POST | GET
@@ -233,6 +246,8 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"auto_refresh":          {"auto_refresh on or auto_refresh off", onOff(&o.AutoRefresh)},
 		"refresh_buffer":        {"refresh_buffer <duration>, such as refresh_buffer 5m", duration(&o.RefreshBuffer)},
 		"refresh_unused":        {"refresh_unused <duration>, such as refresh_unused 20d", duration(&o.RefreshUnused)},
+		"callback_hmac":         {"callback_hmac <parameter>, such as callback_hmac hmac", text(&o.CallbackHMAC)},
+		"callback_claim*":       {"callback_claim <parameter> <text>, such as callback_claim shop {shop}.example.com", pair(&o.CallbackClaims)},
 		"refresh_param*":        {"refresh_param <name> <value>", pair(&o.RefreshParams)},
 		"refresh_scope":         {"refresh_scope on or refresh_scope off", onOff(&o.RefreshScope)},
 		"refresh_method":        {"refresh_method POST or refresh_method GET", oneOf(&o.RefreshMethod, "POST", "GET")},
@@ -252,8 +267,8 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 	d.Auth.Kind, d.Auth.Header, d.Auth.Prefix, d.Auth.Refused = toolkit.OAuth, o.Header, o.Prefix, o.RefusedWhen
 	d.OAuth = toolkit.OAuthDefinition{
-		Issuer: s.plain("issuer", o.Issuer), AuthorizeURL: s.plain("authorize_url", o.AuthorizeURL), TokenURL: s.plain("token_url", o.TokenURL),
-		RefreshURL: s.plain("refresh_url", o.RefreshURL), RevokeURL: s.plain("revoke_url", o.RevokeURL), RevokeStyle: toolkit.RevokeStyle(o.RevokeStyle),
+		Issuer: s.address("issuer", o.Issuer), AuthorizeURL: s.address("authorize_url", o.AuthorizeURL), TokenURL: s.address("token_url", o.TokenURL),
+		RefreshURL: s.address("refresh_url", o.RefreshURL), RevokeURL: s.address("revoke_url", o.RevokeURL), RevokeStyle: toolkit.RevokeStyle(o.RevokeStyle),
 		ClientID: s.plain("client_id", o.ClientID), ClientSecret: s.secret("client_secret", o.ClientSecret), ClientIDParam: o.ClientIDParam,
 		AuthStyle: toolkit.AuthStyle(o.AuthStyle), BodyFormat: toolkit.BodyFormat(o.BodyFormat),
 		Scopes: o.Scopes, ScopeSeparator: o.ScopeSeparator, ScopeParam: o.ScopeParam, PKCE: o.PKCE,
@@ -261,7 +276,8 @@ func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 		TokenHeaders: s.plainEach("token_header", o.TokenHeaders), TokenPath: o.TokenPath,
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: toolkit.Payment(o.RefreshWith), RefreshScope: o.RefreshScope,
-		LongLivedGrantType: o.LongLivedGrantType, LongLivedURL: s.plain("long_lived_url", o.LongLivedURL),
+		LongLivedGrantType: o.LongLivedGrantType, LongLivedURL: s.address("long_lived_url", o.LongLivedURL),
+		CallbackHMAC: o.CallbackHMAC, CallbackClaims: o.CallbackClaims,
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
 		AutoRefresh: o.AutoRefresh, RefreshBuffer: toolkit.Duration(time.Duration(o.RefreshBuffer)), RefreshUnused: toolkit.Duration(time.Duration(o.RefreshUnused)),
 		TokenLifetime: toolkit.Duration(time.Duration(o.TokenLifetime)),

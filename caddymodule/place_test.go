@@ -46,8 +46,9 @@ type force struct {
 	tokens  map[string]string // that are good
 	issued  int
 	revoked []string
-	reached []string // hosts, by the proxy
-	calls   []string // host, path and user of each call of the API
+	reached []string     // hosts, by the proxy
+	calls   []string     // host, path and user of each call of the API
+	shops   http.Handler // what is below /admin/
 }
 
 func newForce(t *testing.T) *force {
@@ -126,6 +127,10 @@ func (f *force) serve(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "application/json")
 	if r.Host == "login.sf.example" {
 		f.login(rw, r)
+		return
+	}
+	if f.shops != nil && strings.HasPrefix(r.URL.Path, "/admin/") {
+		f.shops.ServeHTTP(rw, r)
 		return
 	}
 	user := ""

@@ -48,7 +48,11 @@ func openLanes(t *testing.T, o streamtest.Options, all []*streamtest.Lane) {
 	w := &lanes{t: t, dir: t.TempDir(), sites: map[gatewaytest.Protocol]string{}}
 	t.Setenv("XDG_DATA_HOME", w.dir)
 	t.Setenv("ACME_CLIENT_SECRET", clientSecret)
-	oauth := httptest.NewServer(consenting())
+	oauth := httptest.NewUnstartedServer(consenting())
+	oauth.Config.Protocols = new(http.Protocols) // a lane's token requests go its own way
+	oauth.Config.Protocols.SetHTTP1(true)
+	oauth.Config.Protocols.SetUnencryptedHTTP2(true)
+	oauth.Start()
 	t.Cleanup(oauth.Close)
 	w.oauth = oauth.URL
 	for _, p := range gatewaytest.Protocols {

@@ -166,7 +166,7 @@ func (t *Toolkit) check(id string) error {
 		addresses = append(addresses, address)
 	}
 	if o := t.OAuth2; o != nil {
-		addresses = append(addresses, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL)
+		addresses = append(addresses, o.Issuer, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL)
 	}
 	for _, v := range t.Variables {
 		if v != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/toolgate/toolgate/egress"
+	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -227,31 +227,16 @@ func (t *transport) hangUp() {
 	time.AfterFunc(hangUpAgain, t.calls.CloseIdleConnections)
 }
 
-// tokenTransport sends a token request the way that the operator chose for the
-// toolkit: through its proxy and with its trusted roots.
-type tokenTransport map[string]*transport // by the token endpoint's address
+// tokenTransport sends a token request the way that the operator chose for its toolkit:
+// through its proxy, with its trusted roots, and to no private address where it may not.
+// It is the last door, too: a client's secret leaves for no address that its own toolkit
+// does not have, but for what users may say in it.
+type tokenTransport map[string]*endpoint
 
 // RoundTrip implements http.RoundTripper.
 func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if via := t[bareAddress(r.URL)]; via != nil {
-		return via.RoundTrip(r)
+	if e := t[oauth.ToolkitOf(r.Context())]; e != nil && e.toolkit.MayAsk(r.URL) {
+		return e.transport.RoundTrip(r)
 	}
-	return nil, errors.New("no toolkit has this token endpoint")
+	return nil, errors.New("the toolkit does not have this token endpoint")
 }
-
-func (a *App) tokenTransport() tokenTransport {
-	all := tokenTransport{}
-	for _, id := range sortedKeys(a.toolkits) {
-		e := a.toolkits[id]
-		if o := e.toolkit.OAuth; o != nil {
-			for _, text := range o.TokenEndpoints() {
-				if u, err := url.Parse(text); err == nil {
-					all[bareAddress(u)] = e.transport
-				}
-			}
-		}
-	}
-	return all
-}
-
-func bareAddress(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }

@@ -128,7 +128,7 @@ func forgetUser(ctx context.Context, p *workplace, in ofUser) (connect.Forgotten
 
 // people is a service that takes connections away, and has no pages.
 func (a *App) people(v *vault.Vault, record *audit.Writer, disconnected func(connection.Key)) *connect.Service {
-	client := &oauth.Client{Transport: a.tokenTransport()}
+	client := &oauth.Client{Transport: tokenTransport(a.toolkits)}
 	return connect.New(connect.Config{
 		PublicURL: new(url.URL), Toolkits: a.connectEndpoints(), Vault: v, Exchanger: client, Revoker: client, Audit: record,
 		Disconnected: disconnected, Report: a.logConnect, Now: time.Now,

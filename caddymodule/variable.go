@@ -15,18 +15,39 @@ import (
 
 // Variable is a part of the toolkit's addresses that differs from connection to
 // connection. Its name stands in braces: as the host, before the first dot of the host,
-// or as a segment of the path of `base_url`, `host`, `identity` or `probe`. Of `host`,
-// `label` and `segment`, it has one.
+// or as a segment of the path of `base_url`, `host`, `identity` or `probe`, and one that
+// users say also in the addresses of `oauth2`. Of `host`, `label` and `segment`, it has one.
 type Variable struct {
 	// Who says what the value is: `token_reply`, the answer that brings a token, at
-	// every renewal too; `lookup`, a call with the new token when the user connects; or
-	// `callback`, the address that brings the browser back. Whoever sits there can alter
-	// that, so it is kept only if the identity call, in whose address it stands, then
-	// works with the user's new token.
+	// every renewal too; `lookup`, a call with the new token when the user connects;
+	// `callback`, the address that brings the browser back; or `asked`, the user, on the
+	// page behind the link. Whoever sits at the browser can alter a callback, so it is kept
+	// only if the identity call, in whose address it stands, then works with the user's new
+	// token. What users say comes before all of it, and stays the connection's.
 	From string `json:"from"`
 
 	// The field of the answer's JSON, dots go deeper; or the callback's parameter.
-	Field string `json:"field"`
+	Field string `json:"field,omitempty"`
+
+	// What the page calls it, where users say it, such as `Your shop's name`.
+	Ask string `json:"ask,omitempty"`
+
+	// What they may enter, as an example. They may enter a value or paste an address of
+	// the toolkit in which one stands. Default: `your-`, the variable's name, and what
+	// stands behind it in a host.
+	Example string `json:"example,omitempty"`
+
+	// A sentence below the field, such as where they find it. Default: none.
+	Help string `json:"help,omitempty"`
+
+	// A page that tells where they find it, which the form links to. Default: none.
+	HelpURL string `json:"help_url,omitempty"`
+
+	// A regular expression that what they enter has to match, in lower case unless it is a
+	// segment. It begins with `^` and ends with `$`, and admits letters, digits, hyphens
+	// and underscores alone; a dot where `\.` names it, for several labels. Default: all
+	// that a label or the segment may be.
+	Pattern string `json:"pattern,omitempty"`
 
 	// The address that a lookup asks, with the user's token. Of a list in the answer,
 	// the field of each element counts, and all have to say the same.
@@ -37,7 +58,8 @@ type Variable struct {
 	// there gets the user's token: name nothing that others may put servers under.
 	Hosts []string `json:"hosts,omitempty"`
 
-	// The value is one label of a host's name: letters, digits and hyphens.
+	// The value is one label of a host's name: letters, digits and hyphens. Default: true
+	// for what users say, unless it is a segment.
 	Label bool `json:"label,omitempty"`
 
 	// The value is one segment of a path, of these characters: `digits`, `alphanumeric`
@@ -51,10 +73,14 @@ type Variable struct {
 // parseVariable reads the option:
 //
 //	variable <name> {
-//		from    token_reply <field> | callback <parameter> | lookup <url> <field>
-//		host    <pattern>...                                # one of these three
+//		from     token_reply <field> | callback <parameter> | lookup <url> <field> | asked <label>
+//		host     <pattern>...                               # one of these three
 //		label
-//		segment digits | alphanumeric | id [<length>]
+//		segment  digits | alphanumeric | id [<length>]
+//		pattern  <expression>                               # these with asked
+//		example  <text>
+//		help     <text>
+//		help_url <url>
 //	}
 func (t *Toolkit) parseVariable(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
@@ -70,10 +96,14 @@ func (t *Toolkit) parseVariable(d *caddyfile.Dispenser) error {
 	}
 	t.Variables[name] = v
 	return parseBlock(d, "variable "+name, options{
-		"from":    {"from token_reply <field>, from callback <parameter>, or from lookup <url> <field>", v.parseFrom},
-		"host":    {"host <pattern>..., such as host *.example.com", texts(&v.Hosts)},
-		"label":   {"label", flag(&v.Label)},
-		"segment": {"segment digits, alphanumeric or id, and maybe how many, such as segment digits 20", v.parseSegment},
+		"from":     {"from token_reply <field>, from callback <parameter>, from lookup <url> <field>, or from asked <label>", v.parseFrom},
+		"host":     {"host <pattern>..., such as host *.example.com", texts(&v.Hosts)},
+		"label":    {"label", flag(&v.Label)},
+		"segment":  {"segment digits, alphanumeric or id, and maybe how many, such as segment digits 20", v.parseSegment},
+		"pattern":  {"pattern <expression>, such as pattern ^[a-z0-9-]+$", text(&v.Pattern)},
+		"example":  {"example <text>, such as example your-shop.example.com", text(&v.Example)},
+		"help":     {`help <text>, such as help "It stands in the address of your shop."`, text(&v.Help)},
+		"help_url": {"help_url <url>", text(&v.HelpURL)},
 	})
 }
 
@@ -82,6 +112,8 @@ func (v *Variable) parseFrom(d *caddyfile.Dispenser) error {
 	switch {
 	case len(args) == 2 && (args[0] == string(toolkit.FromReply) || args[0] == string(toolkit.FromCallback)):
 		v.From, v.Field = args[0], args[1]
+	case len(args) == 2 && args[0] == string(toolkit.FromUser):
+		v.From, v.Ask = args[0], args[1]
 	case len(args) == 3 && args[0] == string(toolkit.FromLookup):
 		v.From, v.Lookup, v.Field = args[0], args[1], args[2]
 	default:
@@ -115,6 +147,7 @@ func (t *Toolkit) variables(s *settings) map[string]toolkit.VariableDefinition {
 		}
 		all[name] = toolkit.VariableDefinition{
 			From: toolkit.Source(v.From), Field: v.Field, Lookup: s.plain("variable "+name+" lookup", v.Lookup), Hosts: v.Hosts, Label: v.Label, Segment: toolkit.Characters(v.Segment), MaxLength: v.MaxLength,
+			Ask: v.Ask, Example: v.Example, Help: v.Help, HelpURL: v.HelpURL, Pattern: v.Pattern,
 		}
 	}
 	return all

@@ -110,7 +110,7 @@ func (a *App) restLocked() {
 
 func (a *App) build(ring *seal.Ring) *engine {
 	cache := a.state.cacheFor(ring)
-	client := &oauth.Client{Transport: a.tokenTransport()}
+	client := &oauth.Client{Transport: tokenTransport(a.toolkits)}
 	record := audit.NewWriter(a.auditTo)
 	credentials := cache.tokens.Source(client, a.logToken)
 	if shared, ok := a.opener.(SharedStoreOpener); ok {

@@ -245,8 +245,9 @@ type person struct {
 	t       testing.TB
 	cookies map[string]map[string]string // by host:port
 	at      string
-	name    string // and password, at sites that ask for it by HTTP Basic
-	status  int    // of the last answer
+	name    string            // and password, at sites that ask for it by HTTP Basic
+	status  int               // of the last answer
+	via     http.RoundTripper // nil: net/http's
 }
 
 func (p *person) get(address string) string { return p.do("GET", address, nil) }
@@ -303,7 +304,11 @@ func (p *person) do(method, address string, form url.Values) string {
 		if p.name != "" {
 			r.SetBasicAuth(p.name, "pw-"+p.name)
 		}
-		res, err := http.DefaultTransport.RoundTrip(r)
+		var way http.RoundTripper = http.DefaultTransport
+		if p.via != nil {
+			way = p.via
+		}
+		res, err := way.RoundTrip(r)
 		if err != nil {
 			p.t.Fatal(err)
 		}

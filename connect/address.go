@@ -46,9 +46,10 @@ func claimed(tk *toolkit.Toolkit, query url.Values) (map[string]string, error) {
 // the connection keeps. failure is the word for what went wrong, or "".
 func (s *Service) locate(ctx context.Context, t *trip, g *oauth.Grant, claims map[string]string) (failure string, err error) {
 	lookups := t.toolkit.LookedUp()
-	if len(claims)+len(lookups) > 0 {
+	if len(claims)+len(lookups)+len(t.flow.Asked) > 0 {
 		all := maps.Clone(claims)
 		maps.Copy(all, g.Variables)
+		maps.Copy(all, t.flow.Asked) // which nobody else's word moves
 		g.Variables = all
 	}
 	for name, v := range lookups {

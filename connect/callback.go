@@ -20,11 +20,11 @@ import (
 type trip struct {
 	state   string
 	flow    *flow
-	link    *part // of it, for the toolkit
-	toolkit *toolkit.Toolkit
-	code    string   // the provider's yes
-	refusal string   // or its no, an error code
-	scopes  []string // that were granted
+	link    *part            // of it, for the toolkit
+	toolkit *toolkit.Toolkit // at the authorization server that the flow is for
+	code    string           // the provider's yes
+	refusal string           // or its no, an error code
+	scopes  []string         // that were granted
 
 	query url.Values       // of the callback, as it came
 	own   *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
@@ -116,7 +116,11 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
-	t.toolkit = s.cfg.Toolkits[t.link.Toolkit].Toolkit
+	if t.toolkit, err = s.cfg.Toolkits[t.link.Toolkit].Toolkit.At(t.flow.Asked); err != nil {
+		s.report("refused", v, t.link, "configured_anew", err)
+		s.message(v, http.StatusConflict, toolkitGone)
+		return nil, false
+	}
 	return t, s.checkTrip(v, t, toolkitID, query)
 }
 
@@ -174,7 +178,8 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
-				l.Used, l.Account, l.Approved = now, done.Account, done.approved != connection.Key{}
+				l.Used, l.Account, l.Asked = now, done.Account, done.Asked // another tab may have said something else
+				l.Approved = done.approved != connection.Key{}
 			}
 			done.link = l.link // as it is from now on
 			return nil

@@ -27,18 +27,20 @@ type Revoker interface {
 // the connection is removed, so that a provider that is away, or the end of this
 // process, leaves no grant behind that nobody knows of.
 type revocation struct {
-	Toolkit      string    `json:"toolkit"`
-	Tenant       string    `json:"tenant"`
-	User         string    `json:"user"`
-	Connection   string    `json:"connection,omitempty"` // its id
-	Account      string    `json:"account,omitempty"`    // the provider's name for it
-	ClientID     string    `json:"client_id"`
-	Issuer       string    `json:"issuer"`
-	AccessToken  string    `json:"access_token,omitempty"`
-	RefreshToken string    `json:"refresh_token,omitempty"`
-	Since        time.Time `json:"since"`
-	Tries        int       `json:"tries"`
-	Next         time.Time `json:"next"` // not before
+	Toolkit    string `json:"toolkit"`
+	Tenant     string `json:"tenant"`
+	User       string `json:"user"`
+	Connection string `json:"connection,omitempty"` // its id
+	Account    string `json:"account,omitempty"`    // the provider's name for it
+	ClientID   string `json:"client_id"`
+	Issuer     string `json:"issuer"`
+	// Variables tell which server that is, where each user has another one.
+	Variables    map[string]string `json:"variables,omitempty"`
+	AccessToken  string            `json:"access_token,omitempty"`
+	RefreshToken string            `json:"refresh_token,omitempty"`
+	Since        time.Time         `json:"since"`
+	Tries        int               `json:"tries"`
+	Next         time.Time         `json:"next"` // not before
 }
 
 const (
@@ -145,7 +147,7 @@ func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection
 	}
 	now := s.cfg.Now()
 	text, err := json.Marshal(revocation{
-		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, Connection: conn.ID, Account: conn.AccountLabel, ClientID: o.ClientID, Issuer: o.Grantor(),
+		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, Connection: conn.ID, Account: conn.AccountLabel, ClientID: o.ClientID, Issuer: o.Grantor(), Variables: conn.Variables,
 		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(), Since: now,
 		Next: now.Add(finishLimit), // until when whoever writes this is at work on it
 	})
@@ -163,19 +165,25 @@ func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection
 // revocable gives the client that a connection's token may be revoked with. A token that
 // another client was given, or another server, goes nowhere.
 func (s *Service) revocable(conn connection.Connection) *toolkit.OAuth2 {
-	o := s.client(conn.Toolkit)
+	o := s.client(conn.Toolkit, conn.Variables)
 	if o == nil || conn.Granted.ClientID != o.ClientID || conn.Granted.Issuer != o.Grantor() || conn.AccessToken.IsZero() && conn.RefreshToken.IsZero() {
 		return nil
 	}
 	return o
 }
 
-func (s *Service) client(toolkitID string) *toolkit.OAuth2 {
+// client is the operator's at the server of a connection with these values. nil: there is
+// none, or no way to revoke.
+func (s *Service) client(toolkitID string, values map[string]string) *toolkit.OAuth2 {
 	e, known := s.cfg.Toolkits[toolkitID]
 	if !known || e.Toolkit.OAuth == nil || e.Toolkit.OAuth.RevokeURL == "" {
 		return nil
 	}
-	return e.Toolkit.OAuth
+	own, err := e.Toolkit.At(values)
+	if err != nil {
+		return nil
+	}
+	return own.OAuth
 }
 
 // revoke tells the provider, and forgets about it where that went well.
@@ -184,7 +192,7 @@ func (s *Service) revoke(ctx context.Context, d vault.Document) error {
 	if err := json.Unmarshal(d.Plain, &r); err != nil {
 		return fmt.Errorf("reading a revocation: %w", err)
 	}
-	o := s.client(r.Toolkit)
+	o := s.client(r.Toolkit, r.Variables)
 	if o == nil || r.ClientID != o.ClientID || r.Issuer != o.Grantor() {
 		return errors.New("the toolkit is not configured for this grant any more")
 	}
@@ -239,7 +247,7 @@ func (s *Service) RetryRevocations(ctx context.Context) (done, left int, err err
 // retry revokes later what could not be revoked at once. What came to be needed meanwhile
 // stays, and whoever disconnects that ends it.
 func (s *Service) retry(ctx context.Context, d vault.Document, r revocation) error {
-	if o := s.client(r.Toolkit); o != nil {
+	if o := s.client(r.Toolkit, r.Variables); o != nil {
 		needed, err := s.needed(ctx, o, r)
 		if err != nil {
 			return err

@@ -13,21 +13,23 @@ import (
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // flow is one trip to a provider and back. It is stored under the hash of its
 // state and good for one callback.
 type flow struct {
-	LinkID      string    `json:"link"`
-	Toolkit     string    `json:"toolkit"`
-	Verifier    string    `json:"verifier,omitempty"` // PKCE, for this trip alone
-	RedirectURI string    `json:"redirect_uri"`
-	ClientID    string    `json:"client_id"`
-	Issuer      string    `json:"issuer"`
-	Browser     string    `json:"browser"` // hash of the browser that started
-	Started     time.Time `json:"started"`
-	Spent       bool      `json:"spent,omitempty"`
+	LinkID      string `json:"link"`
+	Toolkit     string `json:"toolkit"`
+	Verifier    string `json:"verifier,omitempty"` // PKCE, for this trip alone
+	RedirectURI string `json:"redirect_uri"`
+	ClientID    string `json:"client_id"`
+	Issuer      string `json:"issuer"`
+	Browser     string `json:"browser"` // hash of the browser that started
+	// Asked is what the user has said for the toolkit's variables, before they left: an
+	// answer that comes back is from the server that this names.
+	Asked   map[string]string `json:"asked,omitempty"`
+	Started time.Time         `json:"started"`
+	Spent   bool              `json:"spent,omitempty"`
 
 	version uint64
 }
@@ -43,11 +45,15 @@ const maxFlows = 5
 
 // begin stores a new flow. It gives the address to send the browser to, and what the flow
 // is called.
-func (s *Service) begin(ctx context.Context, l *part, tk *toolkit.Toolkit, browser string) (address, ref string, err error) {
+func (s *Service) begin(ctx context.Context, l *part, said map[string]string, browser string) (address, ref string, err error) {
+	tk, err := s.cfg.Toolkits[l.Toolkit].Toolkit.At(said)
+	if err != nil {
+		return "", "", err
+	}
 	state := random(stateBytes)
 	f := &flow{
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),
-		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Started: s.cfg.Now(),
+		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Asked: said, Started: s.cfg.Now(),
 	}
 	address, err = oauth.AuthorizeURL(tk.OAuth.Asking(l.Scopes), f.RedirectURI, state, f.Verifier)
 	if err != nil {

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,12 +68,26 @@ func (s *Service) formPage(v visit, status int, l *part, notice string) {
 	check, _ := tk.Check()
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	back, to := s.wayBack(l, notice)
+	asked, err := s.questions(v, l)
+	if err != nil {
+		s.trouble(v, l, "asked", err)
+		return
+	}
 	s.show(v, status, "form.html", s.formActions(l.link), view{
 		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID),
-		Minutes: s.minutesLeft(l.link), Notice: notice, Host: tk.BaseURL.Host,
+		Minutes: s.minutesLeft(l.link), Notice: notice, Host: apiHost(tk), Asked: asked,
 		Back: back, BackTo: to,
 		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",
 	})
+}
+
+// apiHost is the host of a toolkit's API, for people: where theirs is not known yet, the
+// part that is the same for all.
+func apiHost(tk *toolkit.Toolkit) string {
+	if _, own, varies := strings.Cut(tk.BaseURL.Host, "}."); varies {
+		return own
+	}
+	return tk.BaseURL.Host
 }
 
 func (s *Service) minutesLeft(l *link) int {
@@ -116,6 +131,10 @@ func fitsBasic(f toolkit.Field, value string) bool {
 // ours, and the right person sent it.
 func (s *Service) takeKey(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
+	said, ok := s.heardOut(v, l)
+	if !ok {
+		return
+	}
 	values, wrong := entered(v.r.PostForm, tk.Auth)
 	if wrong != "" {
 		s.formPage(v, http.StatusUnprocessableEntity, l, wrong)
@@ -132,7 +151,7 @@ func (s *Service) takeKey(v visit, l *part) {
 	defer cancel()
 	// One at a time: of a double click, or of two tabs, one gets past here.
 	err := s.take(ctx, l, hash(s.browser(v.r)), func(p *part) {
-		p.Started, p.Busy, p.Failure, p.Browser = now, now.Add(finishLimit), "", ""
+		p.Started, p.Busy, p.Failure, p.Browser, p.Asked = now, now.Add(finishLimit), "", "", said
 	})
 	if errors.Is(err, errTaken) {
 		v.redirect(s.linkURL(l.ID))
@@ -142,13 +161,18 @@ func (s *Service) takeKey(v visit, l *part) {
 		return
 	}
 	s.report("started", v, l, "", nil)
-	failure := s.takeIn(ctx, v, l, tk, credential.Pack(tk.Auth, values))
+	failure := s.takeIn(ctx, v, l, tk, said, credential.Pack(tk.Auth, values))
 	s.showEnd(v, l, failure, s.conclude(ctx, v, l, hash(s.browser(v.r)), failure))
 }
 
 // takeIn checks a key and saves it. It gives the word for what went wrong, or "".
-func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String) (failure string) {
-	account, failure, err := s.check(ctx, tk, key)
+func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, said map[string]string, key secret.String) (failure string) {
+	account, failure, err := "", "", error(nil)
+	if own, where := tk.For(said); where != nil {
+		failure, err = ours, where
+	} else {
+		account, failure, err = s.check(ctx, own, key)
+	}
 	unknown := err // where the key is good
 	if failure == "" && !tk.Expects(account, l.User) {
 		if failure, err = otherAccount, errNotExpected; unknown != nil {
@@ -156,10 +180,10 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 		}
 	}
 	if failure == "" {
-		failure, err = s.fits(ctx, l, account, unknown)
+		failure, err = s.fits(ctx, l, tk, said, account, unknown)
 	}
 	if failure == "" {
-		failure, err = s.keepKey(ctx, v, l, tk, key, account)
+		failure, err = s.keepKey(ctx, v, l, tk, said, key, account, unknown)
 	}
 	if failure == "" {
 		s.report("connected", v, l, "", nil)
@@ -172,8 +196,9 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 	return failure
 }
 
-// keepKey saves a key as the user's connection. An earlier one keeps its id.
-func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, key secret.String, account string) (failure string, err error) {
+// keepKey saves a key as the user's connection. An earlier one keeps its id. unknown is why
+// its account is not known.
+func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, said map[string]string, key secret.String, account string, unknown error) (failure string, err error) {
 	now := s.cfg.Now()
 	// On paper before it can be used.
 	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {
@@ -185,13 +210,17 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		if p, err = s.place(ctx, l); err != nil {
 			return err
 		}
-		if failure, _ = p.takes(account); failure != "" { // since fits has looked, another account may have come
+		failure, _ = p.owned(account, unknown) // since fits has looked, another account may have come
+		if p.elsewhere(tk, said) {
+			failure = notThisOne
+		}
+		if failure != "" {
 			return nil
 		}
-		if err := s.settle(ctx, &p, tk, account, nil); err != nil {
+		if err := s.settle(ctx, &p, tk, account, said); err != nil {
 			return err
 		}
-		fresh := p.granted(tk, oauth.Grant{AccessToken: key, IssuedAt: now}, now)
+		fresh := p.granted(tk, oauth.Grant{AccessToken: key, IssuedAt: now, Variables: said}, now)
 		fresh.AccountLabel = account
 		conn, err = s.put(ctx, p, fresh)
 		return err
@@ -200,9 +229,9 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 		return ours, fmt.Errorf("keeping a key: %w", err)
 	}
 	if failure != "" {
-		return failure, errAnotherHere
+		return failure, cmp.Or(unknown, errAnotherHere)
 	}
-	l.Account, l.kept, l.before = account, conn.Key, p.before
+	l.Account, l.Asked, l.kept, l.before = account, said, conn.Key, p.before
 	s.cfg.Connected(conn)
 	return "", nil
 }

@@ -34,6 +34,8 @@ const (
 	altered       = "altered"         // the callback does not say it in any way that could be
 	changed       = "changed"         // the connection is not what the user was shown
 	unproven      = "unproven"        // the callback says it, and the provider knows nothing of it
+	unsigned      = "unsigned"        // the callback does not bear the provider's signature
+	otherPlace    = "other_place"     // it is from another place than the user has named
 )
 
 // complete turns the provider's answer into a saved connection. It gives the word
@@ -63,7 +65,11 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 	if t.refusal != "" || t.code == "" {
 		return failureOf(t.refusal), nil
 	}
-	claims, err := claimed(t.toolkit, t.query) // before the code is spent
+	// All of it before the code is spent.
+	if failure, err := t.fromThere(); failure != "" {
+		return failure, err
+	}
+	claims, err := claimed(t.toolkit, t.query)
 	if err != nil {
 		return altered, err
 	}
@@ -116,12 +122,7 @@ func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (f
 		return "", nil
 	}
 	name := s.labelOf(ctx, t, g)
-	if t.nameless != nil {
-		// Neither a yes nor a no: the user would lose what works, or agents would go on
-		// with another account.
-		return nameless, t.nameless
-	}
-	return p.takes(name)
+	return p.owned(name, t.nameless)
 }
 
 // giveBack ends a grant that is not kept. At most providers that ends all that this client
@@ -207,7 +208,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.kept, t.link.before = conn.Scopes, t.label, conn.Key, p.before
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -48,6 +48,7 @@ type world struct {
 	store   *spyStore
 	vault   *vault.Vault
 	acme    *demo.Provider
+	tenants map[string]*demo.Provider // further providers, by their host
 	cfg     connect.Config
 	service *connect.Service
 	audit   *auditLog
@@ -145,15 +146,20 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return w.toAcme(r), nil
 	}
+	if p := w.tenants[r.URL.Host]; p != nil && !w.away {
+		return w.to(p, r), nil
+	}
 	return nil, errors.New("no such host: " + r.URL.Host)
 }
 
-func (w *world) toAcme(r *http.Request) *http.Response {
+func (w *world) toAcme(r *http.Request) *http.Response { return w.to(w.acme, r) }
+
+func (w *world) to(provider http.Handler, r *http.Request) *http.Response {
 	in := arrived(r)
 	var sent bytes.Buffer
 	in.Body = io.NopCloser(io.TeeReader(in.Body, &sent))
 	rec := httptest.NewRecorder()
-	w.acme.ServeHTTP(rec, in)
+	provider.ServeHTTP(rec, in)
 	if r.URL.Path == "/token" {
 		form, _ := url.ParseQuery(sent.String())
 		w.note(form.Get("code"), form.Get("code_verifier"))

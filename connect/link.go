@@ -68,11 +68,15 @@ type part struct {
 	Browser string `json:"browser,omitempty"`
 	Failure string `json:"failure,omitempty"`
 	Account string `json:"account,omitempty"`
+	// Asked is what the user has said for the toolkit's variables, when the button was last
+	// pressed or, once it is used, when it was for what is connected.
+	Asked map[string]string `json:"asked,omitempty"`
 	// Approved: its work was to let its agent use what was connected before.
 	Approved bool `json:"approved,omitempty"`
 	// Flows are the latest that were begun with it, by the hash of their state.
 	Flows []string `json:"flows,omitempty"`
 
+	heard []question // what was entered in this very request, if something is wrong with it
 	// What was done by it, in this very request: the connection that was saved, with what
 	// stood in its place before, or the one that its agent may use from now on.
 	kept, approved connection.Key

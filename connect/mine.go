@@ -29,6 +29,7 @@ type row struct {
 	ID, Toolkit, Label, Account, State string
 	Since, Used                        time.Time
 	Scopes                             []string
+	Said                               []question // which server it is at
 	// Several: there are other accounts of the toolkit, and Default is the one that
 	// assistants use when they name none.
 	Several, Default bool
@@ -277,7 +278,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		}
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
 			check, _ := e.Toolkit.Check()
-			r.Toolkit, r.Another = e.Toolkit.Name, s.offered(&part{Toolkit: c.Toolkit})
+			r.Toolkit, r.Said, r.Another = e.Toolkit.Name, saidOf(e.Toolkit, c.Variables), s.offered(&part{Toolkit: c.Toolkit})
 			r.MayTest = check != "" && c.Status == connection.Active
 			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}
@@ -339,7 +340,7 @@ var mineNotices = map[undoing]string{
 	rested:     "Switched off. Nothing here uses this account until you switch it on again.",
 	woken:      "Switched on. Assistants can use this account again.",
 	allowed:    "Allowed. The assistant can use this account from now on.",
-	barred:     "Taken back. That assistant does not use this account any more; the others still do.",
+	barred:     "Taken back. That assistant does not use this account any more.",
 	renamed:    "The name was changed.",
 	misnamed:   "That cannot be a name: up to 60 characters on one line, please. Nothing was changed.",
 	taken:      "Another one of your accounts is called that. Nothing was changed.",

@@ -118,3 +118,33 @@ func TestAKeyWhoseAccountCannotBeComparedJustNowChangesNothing(t *testing.T) {
 		})
 	}
 }
+
+// Another browser connects an account while the key is being looked at.
+func TestAKeyIsNotPutInThePlaceOfAnAccountThatCameMeanwhile(t *testing.T) {
+	w := newWorld(t, threeToolkits(t), behindASite)
+	e := w.cfg.Toolkits["keys"]
+	e.Toolkit.Probe, e.Toolkit.Identity = "/probe", &toolkit.Identity{Path: "/me", Field: "email"}
+	w.reload(func(cfg *connect.Config) { cfg.Toolkits["keys"] = e })
+	b, link := newBrowserAs(w, alice.User), w.linkFor(alice, "keys")
+	key := connection.Key{Tenant: alice.Tenant, User: alice.User, Toolkit: "keys"}
+	w.naming("keys", func(r *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(r.URL.Path, "/me") {
+			return says(http.StatusBadGateway, ""), nil
+		}
+		return says(http.StatusOK, ""), nil
+	})
+	p := b.get(link)
+	issuer, _ := e.Toolkit.Grantee()
+	w.store.before("put", "connection", func() {
+		_, err := w.vault.Save(t.Context(), connection.Connection{
+			Key: key, ID: "conn_first", Status: connection.Active, AccountLabel: "bob@acme.example", Granted: connection.Grantee{Issuer: issuer},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	b.press(p, "key.key", goodKey).says(t, tryAgain)
+	if c, err := w.vault.Load(t.Context(), key); err != nil || c.ID != "conn_first" || c.Version != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

@@ -50,9 +50,10 @@ type view struct {
 	Approved bool      // an agent may use what was connected before
 	Host     string    // of the page that the button leads to
 
-	Inputs        []input // for a key of the user's own
-	Help, HelpURL string  // where it is found
-	Checked       bool    // it was or will be tried out before it is saved
+	Asked         []question // which server it is
+	Inputs        []input    // for a key of the user's own
+	Help, HelpURL string     // where it is found
+	Checked       bool       // it was or will be tried out before it is saved
 
 	Back, BackTo string // the address of the operator's application, and its host
 
@@ -124,6 +125,8 @@ var notices = map[string]string{
 	altered:       "The address that brought you back here is not complete, or was changed on the way, so nothing was connected. You can try again.",
 	unproven:      "The other service does not confirm that you may use the account that the address named which brought you back here, so nothing was connected. You can try again, and choose an account there that is yours.",
 	notThisOne:    "That is another account than the one that is connected here, so nothing was changed. Go on with the same account as before. To use both, ask your assistant for the other one by its name.",
+	unsigned:      "The answer does not bear the signature of the other service, so nothing was connected. You can try again. If this happens twice, tell whoever runs this service.",
+	otherPlace:    "You agreed in another place than the one that you had named here, so nothing was connected. Check what you entered, and sign in there.",
 	nameless:      "The other service could not be asked just now whose account this is, so nothing was changed. What was connected before stays as it is. Try again in a few minutes.",
 	wrongKey:      "The other service does not accept what you entered, so nothing was saved. Check that you copied all of it, and that it has not been deleted there.",
 	away:          "The other service could not be asked whether this is right, so nothing was saved. Try again in a few minutes.",
@@ -147,14 +150,19 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 		s.formPage(v, status, l, notice)
 		return
 	}
-	authorize, _ := url.Parse(tk.OAuth.AuthorizeURL) // checked when it was configured
+	asked, err := s.questions(v, l)
+	if err != nil {
+		s.trouble(v, l, "asked", err)
+		return
+	}
+	authorize, host := placeOf(tk, asked)
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	back, to := s.wayBack(l, notice)
 	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
 		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Asking(l.Scopes).Scopes,
 		Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
-		Notice: notice, Host: authorize.Host, Back: back, BackTo: to,
+		Notice: notice, Host: host, Asked: asked, Back: back, BackTo: to,
 	})
 }
 
@@ -191,7 +199,7 @@ func (s *Service) donePage(v visit, l *part) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	check, _ := tk.Check()
 	data := view{
-		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Mine: s.mine(),
+		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Asked: saidOf(tk, l.Asked), Mine: s.mine(),
 		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected), Approved: l.Approved,
 	}
 	data.Checked = data.Checked || l.Approved // nothing was entered

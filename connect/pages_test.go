@@ -64,6 +64,19 @@ func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page 
 	all["several, part way"] = b.press(b.get(link+"/keys"), "key.key", goodKey)
 	all["several, done"] = b.connectFor(link, "acme", "alice")
 
+	w = newWorld(t, askingForShops(t), behindASite)
+	w.openShops(t)
+	b, link = newBrowserAs(w, alice.User), w.link(alice)
+	all["asked"], all["asked, nothing said"], all["asked, wrong"] = b.get(link), b.press(b.get(link)), b.say(link, "elsewhere.example")
+	all["asked, declined"] = b.get(comeBack(t, b.say(link, "north").address, "error", "access_denied"))
+	together := w.linkFor(alice, "acme", "second", "keys")
+	all["asked, several"], all["form, asked"] = b.get(together), b.get(together+"/keys")
+	all["form, asked, wrong"] = b.press(b.get(together+"/keys"), "said.shop", "?")
+	all["asked, done"] = b.connectAt(link, "north", "alice")
+	all["asked, part way"], all["asked before"] = b.get(together), b.get(w.linkTo(w.connection().ID))
+	all["asked before, another"] = b.press(all["asked before"], "said.shop", "south")
+	all["mine, asked"] = b.get(mine)
+
 	w = newWorld(t, behindASite)
 	link, b = w.link(alice), newBrowserAs(w, "mallory")
 	all["somebody else"], all["nobody"] = b.get(link), newBrowser(w).get(link)
@@ -129,6 +142,12 @@ func TestEveryPageIsLockedDown(t *testing.T) {
 			actions = "'self' " + acmeURL + " https://app.example https:"
 		case strings.HasPrefix(name, "mine") || strings.HasPrefix(name, "form") && form != nil:
 			policy, actions = "same-origin", "'self'"
+		case name == "asked, part way":
+			actions = "'self' https://north.shops.example https://*.shops.example https:"
+		case strings.HasPrefix(name, "asked before"):
+			actions = "'self' https://north.shops.example https:"
+		case strings.HasPrefix(name, "asked") && form != nil:
+			actions = "'self' https://*.shops.example https:"
 		case strings.HasPrefix(name, "sign in"):
 			actions = "'self' https://app.example https:"
 		}

@@ -46,7 +46,7 @@ func (s *Service) place(ctx context.Context, l *part) (place, error) {
 		}
 	}
 	p.before, err = s.before(ctx, p.key)
-	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.Grantee()
+	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.GranteeOf(p.before.Variables)
 	p.moved = p.before.Granted.Issuer != issuer
 	return p, err
 }
@@ -133,16 +133,26 @@ func (s *Service) settle(ctx context.Context, p *place, tk *toolkit.Toolkit, lab
 	return nil
 }
 
+// owned is takes, where a fault that passes may keep us from knowing whose account it is.
+// Then it is neither a yes nor a no: the user would lose what works, or agents would go on
+// with another account.
+func (p place) owned(label string, unknown error) (failure string, err error) {
+	if unknown != nil && p.needsLabel() {
+		return nameless, unknown
+	}
+	return p.takes(label)
+}
+
 // fits is welcome for a key of the user's own. unknown is why its account is not known.
-func (s *Service) fits(ctx context.Context, l *part, account string, unknown error) (failure string, err error) {
+func (s *Service) fits(ctx context.Context, l *part, tk *toolkit.Toolkit, said map[string]string, account string, unknown error) (failure string, err error) {
 	p, err := s.place(ctx, l)
 	if err != nil {
 		return ours, err
 	}
-	if unknown != nil && p.needsLabel() {
-		return nameless, unknown
+	if p.elsewhere(tk, said) {
+		return notThisOne, errAnotherHere
 	}
-	return p.takes(account)
+	return p.owned(account, unknown)
 }
 
 // granted is what was in the place with a new grant.

@@ -120,6 +120,7 @@ func (s *Service) progress(v visit, user string) (all standsAt, err error) {
 				continue // calls that name no account do not go to it
 			}
 			status, _ := s.standing(c, tk)
+			t.Asked = saidOf(tk, c.Variables)
 			t.Account = cmp.Or(c.AccountLabel, c.Label)
 			if status == connection.Active && s.admits(c, s.cfg.Project.Agent) {
 				t.State = taskDone

@@ -6,6 +6,7 @@ package connect
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +22,17 @@ type task struct {
 	Notice  string   // what went wrong
 	Scopes  []string // that will be asked for
 	Host    string   // where the user agrees; "" where a key is entered here
+	Asked   []question
 	// Approve: it is connected, and its user has to let the agent use it.
 	Approve bool
 	Since   time.Time // it was connected, where that is so
+
+	onward *url.URL // where the button leads
 }
 
 // toApprove has a task be one for which nobody goes to the provider.
 func (s *Service) toApprove(t *task, conn connection.Connection) {
-	t.Approve, t.Since, t.Scopes, t.Host = true, conn.CreatedAt, nil, ""
+	t.Approve, t.Since, t.Scopes, t.Host, t.onward, t.Asked = true, conn.CreatedAt, nil, "", nil, nil
 	if s.verifies() {
 		t.Account, t.Scopes = conn.AccountLabel, conn.Scopes
 	}
@@ -44,6 +48,11 @@ const (
 	taskDone  taskState = "done"
 	taskGone  taskState = "gone" // not offered any more
 )
+
+// Known reports whether there is something that the user has said before.
+func (t task) Known() bool {
+	return slices.ContainsFunc(t.Asked, func(q question) bool { return q.Known })
+}
 
 // Open reports whether there is something for the user to do.
 func (t task) Open() bool { return t.State == taskOpen || t.State == taskGoing }
@@ -67,7 +76,11 @@ func (s *Service) serveSeveral(v visit, l *link) {
 	data := view{Toolkit: s.names(l), Agent: l.Agent, User: l.User, Mine: s.mine(), Minutes: s.minutesLeft(l)}
 	var onward []*url.URL
 	for _, p := range l.parts {
-		t := s.taskOf(v, p)
+		t, err := s.taskOf(v, p)
+		if err != nil {
+			s.trouble(v, p, "asked", err)
+			return
+		}
 		if t.Open() {
 			conn, ok, err := s.approvable(v.r.Context(), p)
 			if err != nil {
@@ -84,8 +97,7 @@ func (s *Service) serveSeveral(v visit, l *link) {
 		case t.State == taskBusy:
 			v.w.Header().Set("Refresh", "2") // seconds, then the same page again
 		case t.Open() && t.Host != "":
-			authorize, _ := url.Parse(s.cfg.Toolkits[p.Toolkit].Toolkit.OAuth.AuthorizeURL)
-			onward = append(onward, authorize)
+			onward = append(onward, t.onward)
 		}
 		data.Tasks = append(data.Tasks, t)
 	}
@@ -104,13 +116,16 @@ func (s *Service) serveSeveral(v visit, l *link) {
 
 // taskOf tells how a part stands, as much of it as this browser may see: where nobody
 // asks who sits there, only the one that did something is told what came of it.
-func (s *Service) taskOf(v visit, p *part) task {
-	t := task{Name: p.Toolkit, State: taskOpen, Address: s.partURL(p)}
+func (s *Service) taskOf(v visit, p *part) (t task, err error) {
+	t = task{Name: p.Toolkit, State: taskOpen, Address: s.partURL(p)}
 	if e, known := s.cfg.Toolkits[p.Toolkit]; known {
 		t.Name = e.Toolkit.Name
 		if o := e.Toolkit.OAuth; o != nil {
-			authorize, _ := url.Parse(o.AuthorizeURL) // checked when it was configured
-			t.Scopes, t.Host = o.Asking(p.Scopes).Scopes, authorize.Host
+			if t.Asked, err = s.questions(v, p); err != nil {
+				return t, err
+			}
+			t.onward, t.Host = placeOf(e.Toolkit, t.Asked)
+			t.Scopes = o.Asking(p.Scopes).Scopes
 		}
 	}
 	told := s.verifies() || s.is(v.r, p.Browser)
@@ -128,7 +143,7 @@ func (s *Service) taskOf(v visit, p *part) task {
 	case p.underWay(now):
 		t.State = taskGoing
 	}
-	return t
+	return t, nil
 }
 
 // names are the toolkits of a link, for people.

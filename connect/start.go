@@ -176,6 +176,9 @@ func (s *Service) cancel(v visit, l *link) {
 // startLate goes on from a fresh link: a link is short-lived so that nobody else can use
 // it, and this is surely the one whom it was made for.
 func (s *Service) startLate(v visit, l *part) {
+	if _, ok := s.heardOut(v, l); !ok { // on a page of this link, whose form comes back to it
+		return
+	}
 	who := caller.Caller{Tenant: l.Tenant, Agent: l.Agent, User: l.User}
 	fresh, err := s.linkFor(v.r.Context(), who, l.left())
 	if tooManyOpen(err) {
@@ -194,6 +197,10 @@ func (s *Service) start(v visit, l *part) {
 		s.takeKey(v, l)
 		return
 	}
+	said, ok := s.heardOut(v, l)
+	if !ok {
+		return
+	}
 	now := s.cfg.Now()
 	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
 		s.trouble(v, l, "audit", err)
@@ -202,11 +209,11 @@ func (s *Service) start(v visit, l *part) {
 	// The flow first: where the link cannot be written then, nothing says that
 	// somebody is on the way.
 	browser := s.greet(v)
-	address, ref, err := s.begin(v.r.Context(), l, s.cfg.Toolkits[l.Toolkit].Toolkit, browser)
+	address, ref, err := s.begin(v.r.Context(), l, said, browser)
 	var old []string
 	if err == nil {
 		err = s.take(v.r.Context(), l, hash(browser), func(p *part) {
-			p.Started, p.Failure, p.Browser = now, "", ""
+			p.Started, p.Failure, p.Browser, p.Asked = now, "", "", said
 			old = p.began(ref)
 		})
 	}

@@ -188,7 +188,7 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 // standing is how a connection stands as far as a call would get with it: an agent
 // that is told "active" sends its call again, and would only be sent back here.
 func (s *Service) standing(conn connection.Connection, tk *toolkit.Toolkit) (connection.Status, connection.Reason) {
-	issuer, client := tk.Grantee()
+	issuer, client := tk.GranteeOf(conn.Variables)
 	switch {
 	case conn.Status != connection.Active:
 		return conn.Status, conn.Reason

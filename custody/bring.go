@@ -126,10 +126,11 @@ func (b *Bringer) variables(g Grant) (map[string]string, error) {
 
 func (b *Bringer) connection(key connection.Key, before connection.Connection, g Grant) connection.Connection {
 	now := b.Now().UTC()
+	issuer, client := b.Toolkit.GranteeOf(g.Variables)
 	c := connection.Connection{
 		Key: key, ID: before.ID, Version: before.Version, CreatedAt: before.CreatedAt,
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: now, ExpiresAt: g.ExpiresAt, Scopes: g.Scopes,
-		Granted:      connection.Grantee{Issuer: b.Toolkit.OAuth.Grantor(), ClientID: b.Toolkit.OAuth.ClientID, Hosts: b.Toolkit.Origins()},
+		Granted:      connection.Grantee{Issuer: issuer, ClientID: client, Hosts: b.Toolkit.Origins()},
 		AccountLabel: g.Account, Variables: g.Variables,
 		Agents: before.Agents, Barred: before.Barred, // what its user has decided
 	}

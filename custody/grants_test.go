@@ -219,6 +219,40 @@ func TestAGrantHasToSayWhereItIsGood(t *testing.T) {
 	}
 }
 
+// What came over is of the server that its user has named, as if it had been connected here.
+func TestAGrantIsOfTheServerThatItsUserHasNamed(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oldKey))
+	b := bringer(v)
+	b.Tenant = "acme"
+	var err error
+	b.Toolkit, err = toolkit.Definition{
+		ID: b.Toolkit.ID, BaseURL: "https://{shop}.shops.example",
+		Variables: map[string]toolkit.VariableDefinition{"shop": {From: toolkit.FromUser, Ask: "Shop"}},
+		Auth:      toolkit.AuthDefinition{Kind: toolkit.OAuth},
+		OAuth:     toolkit.OAuthDefinition{AuthorizeURL: "https://{shop}.shops.example/a", TokenURL: "https://{shop}.shops.example/t", ClientID: "client"},
+	}.Toolkit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		`{"user":"ada","access_token":"hunter2"}`:                                      "",
+		`{"user":"ada","access_token":"hunter2","variables":{"shop":"evil.example/"}}`: "",
+		`{"user":"ada","access_token":"hunter2","variables":{"shop":"North"}}`:         "north",
+	} {
+		g, err := custody.ParseGrant(custody.JSONLines, []byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err = b.Bring(t.Context(), g); errors.Is(err, custody.ErrVariables) != (want == "") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	c, err := v.Load(t.Context(), of("ada"))
+	if err != nil || c.Variables["shop"] != "north" || c.Granted.Issuer != "https://north.shops.example/t" || c.Granted.ClientID != "client" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestAConnectionThatIsThereIsKept(t *testing.T) {
 	v := vault.New(memstore.New(nil), ring(t, oldKey))
 	save(t, v, "ada")
@@ -289,5 +323,34 @@ func TestWhatCannotBeRecordedIsNotBrought(t *testing.T) {
 	}
 	if _, err := v.Load(t.Context(), of("ada")); !errors.Is(err, connection.ErrNotConnected) {
 		t.Errorf("%v", err)
+	}
+}
+
+// An import is for all agents, as what was connected elsewhere is for nobody's in particular;
+// but what its user has said here is not undone by one.
+func TestAnImportLeavesToUsersWhichAgentsUseTheirConnections(t *testing.T) {
+	v := vault.New(memstore.New(nil), ring(t, oldKey))
+	b := bringer(v)
+	b.Force = true
+	bring := func() connection.Connection {
+		t.Helper()
+		if _, _, err := b.Bring(t.Context(), custody.Grant{User: "ada", Tenant: "acme", AccessToken: secret.New("at")}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := v.Load(t.Context(), of("ada"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := bring()
+	if c.Agents != nil || !c.Admits("anybody", true) {
+		t.Errorf("it is for %q", c.Agents)
+	}
+	if _, err := v.Save(t.Context(), c.Bar("bot", []string{"bot", "clerk"})); err != nil {
+		t.Fatal(err)
+	}
+	if c = bring(); !slices.Equal(c.Agents, []string{"clerk"}) || !slices.Equal(c.Barred, []string{"bot"}) {
+		t.Errorf("brought in again it is for %q and not for %q", c.Agents, c.Barred)
 	}
 }

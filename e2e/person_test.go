@@ -126,7 +126,7 @@ PUBLIC {
 	toolgate
 }
 `)
-	for name, text := range map[string]string{"key": "the-application", "agent": agentKey, "logo.svg": logo, "secret": "acme-client-secret", "Caddyfile": caddyfile} {
+	for name, text := range map[string]string{"key": "the-application", "agent": agentKey, "billing": billingKey, "logo.svg": logo, "secret": "acme-client-secret", "Caddyfile": caddyfile} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

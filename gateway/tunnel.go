@@ -58,6 +58,20 @@ var (
 	errTakenBack = errors.New("gateway: the grant was taken back")
 )
 
+// still looks once more whether the agent may use the connection, when what it opens can
+// be ended. What another gateway took back before that was told to nobody who knew of it,
+// and what it takes back from now on ends it. Where nobody can tell, it goes on.
+func (g *Gateway) still(x *exchange) error {
+	if !x.toolkit.Auth.PerUser {
+		return nil
+	}
+	_, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, x.key(), func(c connection.Connection) error { return g.approved(x, c) })
+	if _, gone := errors.AsType[*connection.Unusable](err); gone {
+		return errTakenBack
+	}
+	return nil
+}
+
 // asked reports whether the agent's request was to change to that protocol.
 func (x *exchange) asked(protocol string) bool {
 	return protocol != "" && x.body.empty() && strings.EqualFold(protocol, credential.UpgradeType(x.in.Header))
@@ -143,11 +157,19 @@ type openTunnel struct {
 func (g *Gateway) keep(x *exchange, o openTunnel) (forget func(), err error) {
 	o.key, o.id, o.who, o.toolkit = x.grant.Key, x.grant.ID, x.caller, x.toolkit.ID
 	forget, err = g.tunnels.add(o, x.since)
-	if err == nil && g.revoked(o) { // before it could be found
-		forget()
-		return nil, errTakenBack
+	if err != nil {
+		return nil, err
 	}
-	return forget, err
+	if g.revoked(o) { // before it could be found
+		err = errTakenBack
+	} else {
+		err = g.still(x)
+	}
+	if err != nil {
+		forget()
+		return nil, err
+	}
+	return forget, nil
 }
 
 // takenBack is a grant, for all agents or for one.

@@ -12,6 +12,7 @@ package oauth
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,6 +49,16 @@ type Client struct {
 	Timeout time.Duration
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+}
+
+// ofToolkit is the key of a request's toolkit.
+type ofToolkit struct{}
+
+// ToolkitOf gives the id of the toolkit that a token request is of, for a Transport: each
+// toolkit has a way of its own, and two of them may have the same address. "": not known.
+func ToolkitOf(ctx context.Context) string {
+	id, _ := ctx.Value(ofToolkit{}).(string)
+	return id
 }
 
 // NewVerifier makes a PKCE code verifier with 256 random bits (RFC 7636 §4.1).

@@ -68,7 +68,7 @@ func revoked(style toolkit.RevokeStyle, res response) error {
 
 // revokeAccess is for the styles that are none of OAuth's.
 func (c *Client) revokeAccess(ctx context.Context, o *toolkit.OAuth2, access secret.String) (response, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ofToolkit{}, o.Toolkit), c.timeout())
 	defer cancel()
 	method, body := http.MethodDelete, []byte(nil)
 	switch o.RevokeStyle {

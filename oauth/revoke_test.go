@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,5 +94,25 @@ func TestNoErrorOfARevocationQuotesAToken(t *testing.T) {
 				t.Errorf("%q: %v", style, err)
 			}
 		}
+	}
+}
+
+// A transport chooses the way by it, and two toolkits may have the same address.
+func TestEveryTokenRequestIsOfItsToolkit(t *testing.T) {
+	var of []string
+	c := oauth.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+		of = append(of, oauth.ToolkitOf(r.Context()))
+		return nil, errors.New("away")
+	})}
+	o := &toolkit.OAuth2{Toolkit: "acme", TokenURL: "https://acme.example/t", RevokeURL: "https://acme.example/r", AuthStyle: toolkit.StyleNone}
+	_, _ = c.Exchange(t.Context(), o, "code", "", "")
+	_, _ = c.Refresh(t.Context(), o, secret.New("refresh"))
+	for _, style := range []toolkit.RevokeStyle{toolkit.RevokeToken, toolkit.RevokeJSON, toolkit.RevokeDelete, toolkit.RevokeBearer, toolkit.RevokeItself} {
+		own := *o
+		own.RevokeStyle = style
+		_ = c.Revoke(t.Context(), &own, secret.New("access"), secret.New("refresh"))
+	}
+	if len(of) != 7 || strings.Join(slices.Compact(of), " ") != "acme" {
+		t.Errorf("requests of %q", of)
 	}
 }

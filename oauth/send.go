@@ -55,7 +55,7 @@ func (e *sendError) Unwrap() error { return e.cause }
 
 // send asks once. It never follows a redirect and never tries again.
 func (c *Client) send(ctx context.Context, o *toolkit.OAuth2, r request) (response, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ofToolkit{}, o.Toolkit), c.timeout())
 	defer cancel()
 	w := new(wire)
 	req, err := r.build(httptrace.WithClientTrace(ctx, w.trace()), o, w)

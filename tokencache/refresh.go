@@ -250,7 +250,12 @@ func (c *Source) spend(ctx context.Context, tk *toolkit.Toolkit, conn connection
 		c.unnote(ctx, conn)
 		return connection.Connection{}, noMeans
 	}
-	grant, err := c.refresher.Refresh(request, tk.OAuth.Within(conn.Scopes), payment)
+	own, err := tk.At(conn.Variables) // the token goes to the server that has given it
+	if err != nil {
+		c.unnote(ctx, conn)
+		return connection.Connection{}, &connection.Unusable{Status: connection.Active, Reason: connection.GrantMoved}
+	}
+	grant, err := c.refresher.Refresh(request, own.OAuth.Within(conn.Scopes), payment)
 	if err != nil {
 		return c.refused(ctx, tk, conn, err)
 	}

@@ -291,7 +291,7 @@ func usable(conn connection.Connection, tk *toolkit.Toolkit) error {
 	if conn.Status != connection.Active {
 		return &connection.Unusable{Status: conn.Status, Reason: conn.Reason}
 	}
-	if issuer, client := tk.Grantee(); conn.Granted.ClientID != client || conn.Granted.Issuer != issuer {
+	if issuer, client := tk.GranteeOf(conn.Variables); conn.Granted.ClientID != client || conn.Granted.Issuer != issuer {
 		// Another client or another authorization server, and its refresh token
 		// must not be sent there; or a key in another form.
 		return &connection.Unusable{Status: connection.Active, Reason: connection.GrantMoved}

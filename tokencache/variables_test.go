@@ -128,3 +128,87 @@ func TestAConnectionFromBeforeTheToolkitHadVariablesIsNotUsed(t *testing.T) {
 		w.unusable(g, key("ada"), connection.Active, connection.GrantMoved)
 	})
 }
+
+// server notes at which address tokens are renewed.
+type server struct {
+	*provider
+	asked []string
+}
+
+func (p *server) Refresh(ctx context.Context, o *toolkit.OAuth2, token secret.String) (oauth.Grant, error) {
+	p.asked = append(p.asked, o.TokenURL+" "+o.RevokeURL)
+	return p.provider.Refresh(ctx, o, token)
+}
+
+func (w *world) withShops(pattern string) {
+	w.t.Helper()
+	d := toolkit.Definition{
+		ID: "acme", BaseURL: "https://{shop}.shops.example",
+		Variables: map[string]toolkit.VariableDefinition{"shop": {From: toolkit.FromUser, Ask: "Shop", Pattern: pattern, Example: "north-x"}},
+		Auth:      toolkit.AuthDefinition{Kind: toolkit.OAuth},
+		OAuth:     toolkit.OAuthDefinition{AuthorizeURL: "https://{shop}.shops.example/a", TokenURL: "https://{shop}.shops.example/t", RevokeURL: "https://{shop}.shops.example/r", ClientID: "client"},
+	}
+	var err error
+	if w.toolkit, err = d.Toolkit(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestATokenIsRenewedWhereItsUserHasSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withShops("")
+		for user, shop := range map[string]string{"ada": "north", "bob": "south"} {
+			w.connect(key(user))
+			w.change(key(user), func(c *connection.Connection) {
+				c.Variables = map[string]string{"shop": shop}
+				c.Granted.Issuer, c.Granted.ClientID = w.toolkit.GranteeOf(c.Variables)
+			})
+		}
+		p := &server{provider: w.provider}
+		g := w.gateway()
+		g.refresher = p
+		w.token(g, key("ada"))
+		w.token(g, key("bob"))
+		time.Sleep(2 * time.Hour)
+		w.token(g, key("ada"))
+		w.token(g, key("bob"))
+		if want := []string{"https://north.shops.example/t https://north.shops.example/r", "https://south.shops.example/t https://south.shops.example/r"}; !slices.Equal(p.asked, want) {
+			t.Errorf("asked %q", p.asked)
+		}
+	})
+}
+
+// A record whose value and grant do not belong together is of no server that is known.
+func TestATokenOfOneServerIsNotRenewedAtAnother(t *testing.T) {
+	for name, change := range map[string]func(w *world, c *connection.Connection){
+		"another server's grant":           func(_ *world, c *connection.Connection) { c.Granted.Issuer = "https://south.shops.example/t" },
+		"a grant of nobody's":              func(_ *world, c *connection.Connection) { c.Granted.Issuer = "https://{shop}.shops.example/t" },
+		"no value":                         func(_ *world, c *connection.Connection) { c.Variables = nil },
+		"a value that is none":             func(_ *world, c *connection.Connection) { c.Variables = map[string]string{"shop": "evil.example/x"} },
+		"another value":                    func(_ *world, c *connection.Connection) { c.Variables = map[string]string{"shop": "south"} },
+		"one that is not allowed any more": func(w *world, _ *connection.Connection) { w.withShops(`^north-[a-z]+$`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.withShops("")
+				w.connect(key("ada"))
+				w.change(key("ada"), func(c *connection.Connection) {
+					c.Variables = map[string]string{"shop": "north"}
+					c.Granted.Issuer, c.Granted.ClientID = w.toolkit.GranteeOf(c.Variables)
+					change(w, c)
+				})
+				p := &server{provider: w.provider}
+				g := w.gateway()
+				g.refresher = p
+				w.unusable(g, key("ada"), connection.Active, connection.GrantMoved)
+				time.Sleep(2 * time.Hour)
+				w.unusable(g, key("ada"), connection.Active, connection.GrantMoved)
+				if len(p.asked) != 0 {
+					t.Errorf("asked %q", p.asked)
+				}
+			})
+		})
+	}
+}

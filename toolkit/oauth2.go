@@ -16,6 +16,8 @@ import (
 // OAuth2 is a client that is registered with a provider, and the provider's dialect of
 // the protocol. The zero value of each field is what the standards say.
 type OAuth2 struct {
+	// Toolkit is the id of the one that it is of.
+	Toolkit string
 	// Issuer is compared with the callback's iss (RFC 9207). "": not known.
 	Issuer       string
 	AuthorizeURL string
@@ -50,6 +52,12 @@ type OAuth2 struct {
 	// TokenPath is where in the answer the token stands, such as authed_user; dots
 	// go deeper. "": at the top or, if not there, in authed_user or data.
 	TokenPath string
+
+	// CallbackHMAC is the callback's parameter that has to hold, in hex, the HMAC-SHA256 of
+	// all others, keyed with the client's secret, such as Shopify's hmac. "": none.
+	CallbackHMAC string
+	// CallbackClaims are further parameters of a callback, and what each has to be.
+	CallbackClaims map[string]string
 
 	// Reply are the toolkit's variables whose values a token answer names.
 	Reply map[string]Variable

@@ -23,7 +23,7 @@ const dialect = `{
 		"refresh_url": "https://id.odd.example/r", "revoke_url": "https://id.odd.example/v", "revoke_style": "bearer",
 		"auth_style": "body", "client_id_param": "client_key", "scope_separator": ",", "scope_param": "user_scope", "pkce": false,
 		"authorize_params": {"a": "1"}, "token_params": {"t": "1"}, "refresh_params": {"r": "1"}, "body_format": "json",
-		"token_headers": {"x-version": "2"}, "token_path": "authed_user",
+		"token_headers": {"x-version": "2"}, "token_path": "authed_user", "callback_hmac": "hmac", "callback_claims": {"shop": "odd"},
 		"refresh_method": "GET", "refresh_grant_type": "fb_exchange_token", "refresh_token_param": "fb_exchange_token", "refresh_with": "access_token",
 		"long_lived_grant_type": "ig_exchange_token", "long_lived_url": "https://id.odd.example/l",
 		"refresh_scope": true, "reconnect_errors": ["190"], "retry_errors": ["2"], "token_lifetime": "12h", "refresh_buffer": "90s", "refresh_unused": "480h"
@@ -49,12 +49,12 @@ func TestEveryFieldOfTheDialectArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := toolkit.OAuth2{
-		Issuer: "https://id.odd.example", AuthorizeURL: "https://id.odd.example/a", TokenURL: "https://id.odd.example/t",
+		Toolkit: "odd", Issuer: "https://id.odd.example", AuthorizeURL: "https://id.odd.example/a", TokenURL: "https://id.odd.example/t",
 		RefreshURL: "https://id.odd.example/r", RevokeURL: "https://id.odd.example/v", RevokeStyle: toolkit.RevokeBearer,
 		AuthStyle: toolkit.StyleBody, ClientID: "c", ClientSecret: secret.New("s"), ClientIDParam: "client_key",
 		Scopes: []string{"x"}, ScopeSeparator: ",", ScopeParam: "user_scope", NoPKCE: true,
 		AuthorizeParams: map[string]string{"a": "1"}, TokenParams: map[string]string{"t": "1"}, RefreshParams: map[string]string{"r": "1"},
-		BodyFormat: toolkit.FormatJSON, TokenHeaders: map[string]string{"X-Version": "2"}, TokenPath: "authed_user",
+		BodyFormat: toolkit.FormatJSON, TokenHeaders: map[string]string{"X-Version": "2"}, TokenPath: "authed_user", CallbackHMAC: "hmac", CallbackClaims: map[string]string{"shop": "odd"},
 		Reply:         map[string]toolkit.Variable{"instance": {From: toolkit.FromReply, Field: "team.url", Hosts: []toolkit.HostPattern{"*.odd.example"}, MaxLength: 64}},
 		RefreshMethod: "GET", RefreshGrantType: "fb_exchange_token", RefreshTokenParam: "fb_exchange_token", RefreshWith: toolkit.WithAccessToken,
 		LongLivedGrantType: "ig_exchange_token", LongLivedURL: "https://id.odd.example/l",
@@ -86,7 +86,7 @@ func TestEveryFieldOfTheDialectCanBeSaidDifferently(t *testing.T) {
 		Issuer: "https://i.example", AuthorizeURL: "https://a.example", TokenURL: "https://t.example", RefreshURL: "https://r.example", RevokeURL: "https://v.example", RevokeStyle: toolkit.RevokeToken,
 		AuthStyle: toolkit.StyleBasic, ClientIDParam: "id", ScopeSeparator: "+", ScopeParam: "s", PKCE: &on,
 		AuthorizeParams: map[string]string{"a": "2"}, TokenParams: map[string]string{"t": "2"}, RefreshParams: map[string]string{"r": "2"},
-		BodyFormat: toolkit.FormatForm, TokenHeaders: map[string]string{"x-version": "3"}, TokenPath: "data",
+		BodyFormat: toolkit.FormatForm, TokenHeaders: map[string]string{"x-version": "3"}, TokenPath: "data", CallbackHMAC: "signature", CallbackClaims: map[string]string{"shop": "even"},
 		RefreshMethod: "POST", RefreshGrantType: "g", RefreshTokenParam: "p", RefreshWith: toolkit.WithRefreshToken, RefreshScope: &off,
 		TokenLifetime: 1, RefreshBuffer: 2, RefreshUnused: 3, ClientID: "c", ClientSecret: secret.New("s"), Scopes: []string{"x"}, AutoRefresh: &off,
 		LongLivedGrantType: "l", LongLivedURL: "https://l.example",

@@ -40,6 +40,9 @@ type OAuthDefinition struct {
 	TokenHeaders    map[string]string `json:"token_headers,omitempty"`
 	TokenPath       string            `json:"token_path,omitempty"`
 
+	CallbackHMAC   string            `json:"callback_hmac,omitempty"`
+	CallbackClaims map[string]string `json:"callback_claims,omitempty"`
+
 	RefreshMethod     string  `json:"refresh_method,omitempty"`
 	RefreshGrantType  string  `json:"refresh_grant_type,omitempty"`
 	RefreshTokenParam string  `json:"refresh_token_param,omitempty"`
@@ -100,6 +103,8 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 	over.BodyFormat = cmp.Or(over.BodyFormat, o.BodyFormat)
 	over.TokenHeaders = merged(o.TokenHeaders, over.TokenHeaders)
 	over.TokenPath = cmp.Or(over.TokenPath, o.TokenPath)
+	over.CallbackHMAC = cmp.Or(over.CallbackHMAC, o.CallbackHMAC)
+	over.CallbackClaims = merged(o.CallbackClaims, over.CallbackClaims)
 	over.RefreshMethod = cmp.Or(over.RefreshMethod, o.RefreshMethod)
 	over.RefreshGrantType = cmp.Or(over.RefreshGrantType, o.RefreshGrantType)
 	over.RefreshTokenParam = cmp.Or(over.RefreshTokenParam, o.RefreshTokenParam)
@@ -117,34 +122,38 @@ func (o OAuthDefinition) over(over OAuthDefinition) OAuthDefinition {
 
 func (d Definition) oauth(t *Toolkit) error {
 	o := d.OAuth
-	if err := o.check(); err != nil {
+	if err := o.check(t); err != nil {
 		return err
 	}
 	t.OAuth = &OAuth2{
-		Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL,
+		Toolkit: t.ID, Issuer: o.Issuer, AuthorizeURL: o.AuthorizeURL, TokenURL: o.TokenURL, RefreshURL: o.RefreshURL,
 		RevokeURL: strings.ReplaceAll(o.RevokeURL, "{client_id}", url.PathEscape(o.ClientID)), RevokeStyle: o.RevokeStyle,
 		AuthStyle: cmp.Or(o.AuthStyle, StyleBasic), ClientID: o.ClientID, ClientSecret: o.ClientSecret, ClientIDParam: o.ClientIDParam,
 		Scopes: o.Scopes, ScopeSeparator: cmp.Or(o.ScopeSeparator, " "), ScopeParam: o.ScopeParam, NoPKCE: o.PKCE != nil && !*o.PKCE,
 		AuthorizeParams: o.AuthorizeParams, TokenParams: o.TokenParams, RefreshParams: o.RefreshParams,
 		BodyFormat: o.BodyFormat, TokenHeaders: canonical(o.TokenHeaders), TokenPath: o.TokenPath,
+		CallbackHMAC: o.CallbackHMAC, CallbackClaims: o.CallbackClaims,
 		RefreshMethod: o.RefreshMethod, RefreshGrantType: o.RefreshGrantType, RefreshTokenParam: o.RefreshTokenParam,
 		RefreshWith: o.RefreshWith, RefreshScope: o.RefreshScope != nil && *o.RefreshScope,
 		LongLivedGrantType: o.LongLivedGrantType, LongLivedURL: o.LongLivedURL,
 		ReconnectErrors: o.ReconnectErrors, RetryErrors: o.RetryErrors,
 		TokenLifetime: time.Duration(o.TokenLifetime), RefreshBuffer: time.Duration(o.RefreshBuffer), RefreshUnused: time.Duration(o.RefreshUnused), NoRefresh: o.AutoRefresh != nil && !*o.AutoRefresh,
 	}
+	for _, text := range []*string{&t.OAuth.Issuer, &t.OAuth.AuthorizeURL, &t.OAuth.TokenURL, &t.OAuth.RefreshURL, &t.OAuth.LongLivedURL, &t.OAuth.RevokeURL} {
+		*text = plainHost(*text)
+	}
 	t.require("client_secret", t.OAuth.AuthStyle == StyleNone || !o.ClientSecret.IsZero())
 	t.require("client_id", o.ClientID != "")
 	return nil
 }
 
-func (o OAuthDefinition) check() error {
+func (o OAuthDefinition) check(t *Toolkit) error {
 	for _, e := range []struct {
 		name, text string
 		required   bool
 	}{
 		{"authorize_url", o.AuthorizeURL, true}, {"token_url", o.TokenURL, true},
-		{"refresh_url", o.RefreshURL, false}, {"long_lived_url", o.LongLivedURL, false}, {"revoke_url", o.RevokeURL, false},
+		{"refresh_url", o.RefreshURL, false}, {"long_lived_url", o.LongLivedURL, false}, {"revoke_url", strings.ReplaceAll(o.RevokeURL, "{client_id}", "id"), false},
 	} {
 		if e.text == "" {
 			if e.required {
@@ -152,9 +161,17 @@ func (o OAuthDefinition) check() error {
 			}
 			continue
 		}
-		if _, err := parseEndpoint(e.name, e.text); err != nil {
+		if err := t.checkEndpoint(e.name, e.text); err != nil {
 			return err
 		}
+	}
+	if strings.ContainsAny(o.Issuer, "{}") {
+		if err := t.checkEndpoint("issuer", o.Issuer); err != nil {
+			return err
+		}
+	}
+	if err := t.checkCallback(o); err != nil {
+		return err
 	}
 	switch {
 	case !slices.Contains([]AuthStyle{"", StyleBasic, StyleBody, StyleNone}, o.AuthStyle):

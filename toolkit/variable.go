@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,14 +23,20 @@ import (
 // None of them has a character that means something in an address.
 type Variable struct {
 	From   Source
-	Field  string   // of an answer's JSON, dots go deeper; or the callback's parameter
-	Lookup *url.URL // what is asked, for FromLookup
+	Field  string    // of an answer's JSON, dots go deeper; or the callback's parameter
+	Lookup *url.URL  // what is asked, for FromLookup
+	Ask    *Question // what users are asked, for FromUser
 
 	// One of these three says what a value is.
 	Hosts     []HostPattern // a host that one of them matches; none has a port
 	Label     bool          // one label of a host's name
 	Segment   Characters    // one segment of a path, of these characters
 	MaxLength int           // of a segment
+
+	// Pattern is what it has to match besides. Nil: nothing. Dots: it names dots, so that
+	// a Label may be several with dots between them.
+	Pattern *regexp.Regexp
+	Dots    bool
 }
 
 // Source is who says what a variable's value is.
@@ -46,6 +53,9 @@ const (
 	// FromLookup: a call with the new token to a fixed address, when a user connects. Of
 	// a list, the field of each element counts, and all of them have to say the same.
 	FromLookup Source = "lookup"
+	// FromUser: the user who connects, on our page, before anybody else is asked. It alone
+	// can say where the authorization server is.
+	FromUser Source = "asked"
 )
 
 // Characters are what a path segment may be made of. None of the sets has a dot or a
@@ -62,12 +72,18 @@ const (
 // VariableDefinition is a Variable as people write it.
 type VariableDefinition struct {
 	From      Source     `json:"from"`
-	Field     string     `json:"field"`
+	Field     string     `json:"field,omitempty"`
 	Lookup    string     `json:"lookup,omitempty"` // the address to ask
 	Hosts     []string   `json:"hosts,omitempty"`
 	Label     bool       `json:"label,omitempty"`
 	Segment   Characters `json:"segment,omitempty"`
 	MaxLength int        `json:"max_length,omitempty"` // 0: 64
+	// Of what users say, a label unless it is a segment:
+	Ask     string `json:"ask,omitempty"` // what the page calls it
+	Example string `json:"example,omitempty"`
+	Help    string `json:"help,omitempty"`
+	HelpURL string `json:"help_url,omitempty"`
+	Pattern string `json:"pattern,omitempty"`
 }
 
 // ErrVariable: a variable has no value, or one that it may not have.
@@ -86,10 +102,25 @@ func (v Variable) Accept(text string) (value string, ok bool) {
 		return v.host(text)
 	case v.Label:
 		value = lower(text)
-		return value, validLabel(value)
+		return value, v.labels(value) && v.matches(value)
 	}
-	return text, text != "" && len(text) <= v.MaxLength && v.Segment.only(text)
+	return text, text != "" && len(text) <= v.MaxLength && v.Segment.only(text) && v.matches(text)
 }
+
+// labels reports whether text is one label, or several where those are allowed.
+func (v Variable) labels(text string) bool {
+	if len(text) > maxHost || !v.Dots && strings.Contains(text, ".") {
+		return false
+	}
+	for label := range strings.SplitSeq(text, ".") {
+		if !validLabel(label) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v Variable) matches(text string) bool { return v.Pattern == nil || v.Pattern.MatchString(text) }
 
 // host also takes the https address of a host alone, as most providers say it.
 func (v Variable) host(text string) (host string, ok bool) {
@@ -159,7 +190,11 @@ func (t *Toolkit) For(values map[string]string) (*Toolkit, error) {
 	if err := t.Allows(values); err != nil {
 		return nil, err
 	}
-	own := *t
+	at, err := t.At(values)
+	if err != nil {
+		return nil, err
+	}
+	own := *at
 	own.Variables, own.BaseURL, own.Aliases = nil, filled(t.BaseURL, values), make(map[string]*url.URL, len(t.Aliases))
 	for alias, u := range t.Aliases {
 		own.Aliases[alias] = filled(u, values)
@@ -206,8 +241,9 @@ func variableHost(host string) (name, rest string, ok bool) {
 // VariableHost reports whether host may be the one of some connection. Nobody wrote it:
 // what it leads to is to be looked at.
 func (t *Toolkit) VariableHost(host string) bool {
-	for u := range t.addresses() {
-		name, suffix, ok := variableHost(u.Host)
+	host = lower(host)
+	for f := range t.forms() {
+		name, suffix, ok := variableHost(f.host)
 		switch {
 		case !ok:
 		case suffix != "":
@@ -223,8 +259,8 @@ func (t *Toolkit) VariableHost(host string) bool {
 
 // HasVariableHost reports whether connections may have hosts of their own.
 func (t *Toolkit) HasVariableHost() bool {
-	for u := range t.addresses() {
-		if _, _, ok := variableHost(u.Host); ok {
+	for f := range t.forms() {
+		if _, _, ok := variableHost(f.host); ok {
 			return true
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // variables checks those that are declared.
@@ -31,6 +33,13 @@ func (d Definition) variables() (map[string]Variable, error) {
 
 func (d VariableDefinition) variable() (Variable, error) {
 	v := Variable{From: d.From, Field: d.Field, Label: d.Label, Segment: d.Segment, MaxLength: cmp.Or(d.MaxLength, 64)}
+	ask, err := d.question()
+	if err != nil {
+		return v, err
+	}
+	if v.Ask = ask; ask != nil && d.Segment == "" {
+		v.Label, d.Label = true, true
+	}
 	kinds := 0
 	for _, is := range []bool{len(d.Hosts) > 0, d.Label, d.Segment != ""} {
 		if is {
@@ -38,11 +47,11 @@ func (d VariableDefinition) variable() (Variable, error) {
 		}
 	}
 	switch {
-	case d.From != FromReply && d.From != FromCallback && d.From != FromLookup:
-		return v, fmt.Errorf("%q is not where a value can be from: token_reply, callback, lookup", d.From)
+	case !slices.Contains([]Source{FromReply, FromCallback, FromLookup, FromUser}, d.From):
+		return v, fmt.Errorf("%q is not where a value can be from: token_reply, callback, lookup, asked", d.From)
 	case (d.From == FromLookup) != (d.Lookup != ""):
 		return v, errors.New("lookup, and nothing else, has an address to ask")
-	case d.Field == "" || slices.Contains(strings.Split(d.Field, "."), "") || strings.ContainsFunc(d.Field, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case ask == nil && d.Field == "" || ask == nil && slices.Contains(strings.Split(d.Field, "."), "") || strings.ContainsFunc(d.Field, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return v, fmt.Errorf("%q is not a field or a parameter", d.Field)
 	case slices.Contains(notPlaces, d.Field[strings.LastIndexByte(d.Field, '.')+1:]):
 		return v, fmt.Errorf("%s is never a part of an address", d.Field)
@@ -52,6 +61,11 @@ func (d VariableDefinition) variable() (Variable, error) {
 		return v, fmt.Errorf("%q are not characters of a segment: digits, alphanumeric, id", d.Segment)
 	case v.MaxLength < 1 || v.MaxLength > maxSegment:
 		return v, fmt.Errorf("a segment of 1 to %d characters, please", maxSegment)
+	}
+	if d.Pattern != "" {
+		if v.Pattern, v.Dots, err = readPattern(d.Pattern); err != nil {
+			return v, err
+		}
 	}
 	if d.Lookup != "" {
 		u, err := parseEndpoint("lookup", d.Lookup)
@@ -79,26 +93,31 @@ var notPlaces = []string{"access_token", "refresh_token", "id_token", "code", "s
 // template reads an address in which variables may stand in braces: one as the host, or
 // as its first label, and others as whole segments of the path.
 func (t *Toolkit) template(setting, text string) (*url.URL, error) {
+	return t.templateOf(setting, text, parseURL)
+}
+
+// templateOf is template for addresses that parse takes.
+func (t *Toolkit) templateOf(setting, text string, parse func(setting, text string) (*url.URL, error)) (*url.URL, error) {
 	if !strings.ContainsAny(text, "{}") {
-		return parseURL(setting, text)
+		return parse(setting, text)
 	}
 	scheme, rest, _ := strings.Cut(text, "://")
 	host, path := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		host, path = rest[:i], rest[i:]
 	}
-	segments, _, _ := strings.Cut(path, "?") // a query is refused below
+	segments, _, _ := strings.Cut(path, "?") // a query is looked at by who allows one
 	if err := t.checkSegments(setting, segments); err != nil {
 		return nil, err
 	}
 	if !strings.ContainsAny(host, "{}") {
-		return parseURL(setting, text)
+		return parse(setting, text)
 	}
 	host, err := t.templateHost(setting, scheme, host)
 	if err != nil {
 		return nil, err
 	}
-	u, err := parseURL(setting, scheme+"://host.invalid"+path)
+	u, err := parse(setting, scheme+"://host.invalid"+path)
 	if err == nil {
 		u.Host = host
 	}
@@ -115,14 +134,26 @@ func (t *Toolkit) templateHost(setting, scheme, host string) (string, error) {
 		return "", fmt.Errorf("%s: there is no variable %q", setting, name)
 	case scheme != "https":
 		return "", fmt.Errorf("%s: where the host is a variable, the address begins with https://", setting)
+	case suffix == "" && v.From == FromUser:
+		return "", fmt.Errorf("%s: users say a label of the host and never all of it; write behind it what the provider's hosts have in common, such as https://{%s}.example.com", setting, name)
 	case suffix == "" && len(v.Hosts) == 0, suffix != "" && !v.Label:
 		return "", fmt.Errorf("%s: a host is a variable with host, and its first label one with label; %s is not", setting, name)
 	case suffix == "":
 		return "{" + name + "}", nil
 	case suffix[0] != '.' || !validHost(suffix[1:]) || !strings.Contains(suffix[1:], "."):
 		return "", fmt.Errorf("%s: behind the variable, a name with at least two labels and no port, please", setting)
+	case !registrable(suffix[1:]):
+		return "", fmt.Errorf("%s: below %s everybody can have a name; the one of the provider has to be written out", setting, suffix[1:])
 	}
 	return "{" + name + "}" + suffix, nil
+}
+
+// registrable reports whether a name belongs to somebody: below co.uk, anybody's value
+// would be another owner's host. What companies let their customers have names under is
+// theirs (the list's private part), and for the operator to judge.
+func registrable(name string) bool {
+	public, icann := publicsuffix.PublicSuffix(name)
+	return !icann || public != name
 }
 
 // checkSegments looks at the variables in a path.
@@ -162,8 +193,8 @@ func (t *Toolkit) checkVariables(d Definition) error {
 	if strings.ContainsAny(query, "{}") {
 		return errors.New("probe: a variable is a whole segment of a path")
 	}
-	if t.OAuth == nil {
-		return errors.New("variables are for oauth2: their values come with a token or a callback")
+	if t.OAuth == nil && (!t.Auth.PerUser || len(t.Asked()) < len(t.Variables)) {
+		return errors.New("variables are for oauth2, since their values come with a token or a callback; those from asked also for keys that users enter")
 	}
 	used := d.places()
 	for _, name := range slices.Sorted(maps.Keys(t.Variables)) {
@@ -171,22 +202,25 @@ func (t *Toolkit) checkVariables(d Definition) error {
 		case !used[name]:
 			return fmt.Errorf("the variable %s stands in no address", name)
 		case v.From != FromCallback:
-			// the provider itself says it
+			// the provider itself says it, or the user before the provider is asked
 		case t.Identity == nil:
 			return fmt.Errorf("variable %s: what a callback says has to be proved; say with identity by which call", name)
 		case !standsIn(d.BaseURL+t.Identity.Path, name):
 			return fmt.Errorf("variable %s: it has to stand in base_url or in the path of identity, whose call proves it", name)
 		}
 	}
-	t.OAuth.Reply = t.said(FromReply)
-	return nil
+	if t.OAuth != nil {
+		t.OAuth.Reply = t.said(FromReply)
+	}
+	return t.checkAsked()
 }
 
 func standsIn(text, name string) bool { return strings.Contains(text, "{"+name+"}") }
 
 // places are the variables that stand somewhere in d.
 func (d Definition) places() map[string]bool {
-	texts := append(slices.Collect(maps.Values(d.Hosts)), d.BaseURL, d.Probe)
+	o := d.OAuth
+	texts := append(slices.Collect(maps.Values(d.Hosts)), d.BaseURL, d.Probe, o.AuthorizeURL, o.TokenURL, o.RefreshURL, o.LongLivedURL, o.RevokeURL, o.Issuer)
 	if d.Identity != nil {
 		texts = append(texts, d.Identity.Path)
 	}
