@@ -48,6 +48,10 @@ var rooms = map[string][]string{
 	"tokencache/vault":            {"connection", "problem", "secret", "tokencache/seal", "tokencache/store"},
 	"tokencache":                  {"connection", "oauth", "problem", "secret", "tokencache/store", "tokencache/vault", "toolkit"},
 
+	"session": {"caller", "problem", "tokencache/seal", "tokencache/store", "tokencache/vault"},
+
+	"api": {"audit", "caller", "problem", "session", "tokencache/store", "tokencache/vault", "toolkit"},
+
 	// The request's way knows no store, no policy engine and no token cache: it
 	// names what it needs, and caddymodule/wire.go brings it.
 	"gateway":             {"audit", "caller", "connection", "credential", "egress", "problem", "secret", "toolkit"},

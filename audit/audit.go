@@ -38,6 +38,10 @@ const (
 	Renamed Event = "connection_renamed"
 	// Restored: what a link had replaced is about to stand again, since it was called off.
 	Restored Event = "connection_restored"
+	// SessionMade: a session's token is about to be given out. SessionEnded: one, or all of
+	// the user's, are about to be taken back.
+	SessionMade  Event = "session_made"
+	SessionEnded Event = "session_ended"
 	// Forgotten: everything that is kept of the user is about to be removed.
 	Forgotten Event = "user_forgotten"
 )
@@ -53,6 +57,7 @@ type Record struct {
 	User       string    `json:"user"`
 	Toolkit    string    `json:"toolkit"`
 	Connection string    `json:"connection,omitempty"`
+	Session    string    `json:"session,omitempty"` // its id
 	Method     string    `json:"method,omitempty"`
 	Host       string    `json:"host,omitempty"`
 	Path       string    `json:"path,omitempty"`

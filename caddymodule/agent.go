@@ -41,6 +41,11 @@ type Agent struct {
 	// `status` (connected, denied, failed or cancelled) and `toolkit`. Default: none.
 	CallbackURLs []string `json:"callback_urls,omitempty"`
 
+	// What the agent's keys are good for: `call` toolkits, `connect` (links in refusals,
+	// and how a connection stands), `mint` sessions for the users of acts_for. Default:
+	// `call connect`.
+	Rights []string `json:"rights,omitempty"`
+
 	keys []secret.String
 }
 

@@ -28,6 +28,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ConnectHandler{})
+	caddy.RegisterModule(APIHandler{})
 	caddy.RegisterModule(FileStore{})
 	caddy.RegisterModule(MemoryStore{})
 	caddy.RegisterModule(RedisStore{})
@@ -35,10 +36,12 @@ func init() {
 	caddy.RegisterModule(ListenerWrapper{})
 	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
+	httpcaddyfile.RegisterHandlerDirective("toolgate_api", parseAPIHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)
 	// Each goes right before reverse_proxy, so the order here is their order:
 	// pages first, since on a shared site they answer only their own paths.
 	httpcaddyfile.RegisterDirectiveOrder("toolgate_connect", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("toolgate_api", httpcaddyfile.Before, "reverse_proxy")
 	httpcaddyfile.RegisterDirectiveOrder("toolgate", httpcaddyfile.Before, "reverse_proxy")
 }
 
@@ -53,6 +56,10 @@ type App struct {
 	// request. It has to be https unless it is on this machine.
 	// Default: none; toolkits that users connect to are then drafts.
 	PublicURL string `json:"public_url,omitempty"`
+
+	// The address under which agents reach toolkits, where that is not public_url: the
+	// site with `toolgate`. Sessions are given out with it. Default: public_url.
+	AgentsURL string `json:"agents_url,omitempty"`
 
 	// How the person who opens a link is known to be the user whom the link is for.
 	// Default: not at all while public_url is on this machine, and then for browsers
@@ -101,6 +108,7 @@ type App struct {
 
 	log       *zap.Logger
 	publicURL *url.URL
+	agentsURL *url.URL // nil without both
 	localOnly bool
 	opener    StoreOpener
 	toolkits  map[string]*endpoint
@@ -129,6 +137,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.serial = ctx.Logger(), lastSerial.Add(1)
 	if err := a.provisionPublicURL(); err != nil {
+		return err
+	}
+	if err := a.provisionAgentsURL(); err != nil {
 		return err
 	}
 	if err := a.checkLanguage(); err != nil {
@@ -177,6 +188,7 @@ func (a *App) Start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	go a.sweep(ctx)
+	go a.followSessions(ctx)
 	go a.renewUnused(ctx)
 	go a.retryRevocations(ctx)
 	return nil

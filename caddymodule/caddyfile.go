@@ -20,6 +20,7 @@ import (
 //
 //	toolgate {
 //		public_url           <url>
+//		agents_url           <url>
 //		verify_user          none | caddy_auth <placeholder> | oidc <issuer> { … } | jwt { … } | callback <url> { … }
 //		project_link         <agent> [<toolkits>...]
 //		store                file [<path>] | redis { … } | memory
@@ -35,6 +36,7 @@ import (
 //			toolkits <name>...
 //			acts_for any | <user>...
 //			callback_urls <url>...
+//			rights   call connect mint
 //		}
 //		toolkit <name> {
 //			name         <text>
@@ -85,6 +87,7 @@ func parseApp(d *caddyfile.Dispenser, earlier any) (any, error) {
 func (a *App) options() options {
 	return options{
 		"public_url":           {"public_url <url>, such as public_url https://connect.example.com", checked(text(&a.PublicURL), &a.PublicURL, func() error { _, err := a.checkPublicURL(); return err })},
+		"agents_url":           {"agents_url <url>, such as agents_url https://tools.example.com", checked(text(&a.AgentsURL), &a.AgentsURL, func() error { _, err := a.checkAgentsURL(); return err })},
 		"verify_user":          {verifyUsage, into(&a.VerifyUser, func(u *VerifyUser) parser { return u.parse })},
 		"project_link":         {projectUsage, into(&a.ProjectLink, func(p *ProjectLink) parser { return p.parse })},
 		"store":                {"store file [<path>], store redis { … } or store memory", a.parseStore},
@@ -120,6 +123,7 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 		"tenant":        {"tenant <name>", text(&agent.Tenant)},
 		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
 		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
+		"rights":        {"rights <right>..., of call, connect and mint", texts(&agent.Rights)},
 		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
@@ -256,6 +260,14 @@ func parseConnectHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 		return nil, h.Err("toolgate_connect takes nothing; its settings are in the global option toolgate")
 	}
 	return new(ConnectHandler), nil
+}
+
+func parseAPIHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	if h.NextArg() || h.NextBlock(0) {
+		return nil, h.Err("toolgate_api takes nothing; its settings are in the global option toolgate")
+	}
+	return new(APIHandler), nil
 }
 
 // warnOpenAdmin tells operators of Caddy's admin endpoint on TCP: whoever reaches

@@ -58,6 +58,20 @@ func (g *gateways) withdraw(key connection.Key, agent string) {
 	}
 }
 
+// endRevoked ends what goes on in sessions that were taken back.
+func (g *gateways) endRevoked() {
+	for _, one := range g.list() {
+		one.EndRevoked()
+	}
+}
+
+// endDismissed ends what agents do that they could not begin now.
+func (g *gateways) endDismissed(now *gateway.Gateway) {
+	for _, one := range g.list() {
+		one.EndDismissed(now)
+	}
+}
+
 // lookLimit bounds one look at a connection that another process has changed.
 const lookLimit = 15 * time.Second
 

@@ -53,6 +53,7 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"connections/list":   job(findConnections),
 	"links/list":         job(findLinks),
 	"links/revoke":       job(endLinks),
+	"sessions/revoke":    job(endSessions),
 	"users/links":        job(endLinksOf),
 	"users/traces":       job(removeTraces),
 	"users/forget":       job(forgetUser),

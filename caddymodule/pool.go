@@ -16,6 +16,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/handover"
+	"github.com/toolgate/toolgate/session"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -122,8 +123,9 @@ func (p *pool) close(s *state) {
 }
 
 type cache struct {
-	vault  *vault.Vault
-	tokens *tokencache.Cache
+	vault   *vault.Vault
+	tokens  *tokencache.Cache
+	revoked *session.Revocations
 }
 
 // update goes on with the settings of a configuration that starts, such as a new
@@ -153,7 +155,7 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 			v.CheckFirst() // it may be away now
 		}
 		changed := func(key connection.Key) { s.gateways.changed(v, key) }
-		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed})}
+		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed}), revoked: session.NewRevocations(v, time.Now)}
 		s.caches[id] = c
 		go func() { _ = c.tokens.Watch(s.watch, s.logNews) }()
 	}

@@ -47,16 +47,38 @@ func (a *App) provisionPublicURL() error {
 	return nil
 }
 
-func (a *App) checkPublicURL() (*url.URL, error) {
-	text, err := resolved(a.PublicURL)
+func (a *App) provisionAgentsURL() (err error) {
+	a.agentsURL = a.publicURL
+	if a.AgentsURL != "" {
+		a.agentsURL, err = a.checkAgentsURL()
+	}
+	return err
+}
+
+// checkAgentsURL allows http: inside a network of containers, agents reach the gateway by
+// a name of that network.
+func (a *App) checkAgentsURL() (*url.URL, error) {
+	return checkURL("agents_url", a.AgentsURL, "https://tools.example.com")
+}
+
+func checkURL(option, text, example string) (*url.URL, error) {
+	text, err := resolved(text)
 	if err != nil {
-		return nil, fmt.Errorf("public_url: %w", err)
+		return nil, fmt.Errorf("%s: %w", option, err)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("public_url %q: an address such as https://connect.example.com, please", text)
+		return nil, fmt.Errorf("%s %q: an address such as %s, please", option, text, example)
 	}
-	if u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
+	return u, nil
+}
+
+func (a *App) checkPublicURL() (*url.URL, error) {
+	u, err := checkURL("public_url", a.PublicURL, "https://connect.example.com")
+	if err != nil {
+		return nil, err
+	}
+	if text := u.String(); u.Scheme == "http" && !gateway.LoopbackHost(u.Host) {
 		return nil, fmt.Errorf("public_url %q: https, please: users' browsers keep the cookies that protect a connection for https only (http is fine on this machine)", text)
 	}
 	return u, nil
@@ -82,6 +104,11 @@ func (g *Agent) check(name string) error {
 	for _, user := range g.ActsFor {
 		if !caller.ValidUser(user) {
 			return fmt.Errorf("agent %s: acts_for %q cannot be a user's id", name, user)
+		}
+	}
+	for _, right := range g.Rights {
+		if !slices.Contains(caller.Rights[:], caller.Right(right)) {
+			return fmt.Errorf("agent %s: rights: there is no right %q; there are: %v", name, right, caller.Rights)
 		}
 	}
 	for _, address := range g.CallbackURLs {
@@ -143,6 +170,13 @@ func (g *Agent) provision(name string, owner map[string]string, log *zap.Logger)
 	return nil
 }
 
+func (g *Agent) rights() (all []caller.Right) {
+	for _, right := range g.Rights {
+		all = append(all, caller.Right(right))
+	}
+	return all
+}
+
 func (a *App) agentList() []gateway.Agent {
 	var list []gateway.Agent
 	for _, name := range sortedKeys(a.Agents) {
@@ -153,7 +187,7 @@ func (a *App) agentList() []gateway.Agent {
 		}
 		list = append(list, gateway.Agent{
 			Name: name, Tenant: tenant, Keys: g.keys, Toolkits: g.Toolkits, ActsForAny: g.ActsForAny, ActsFor: g.ActsFor,
-			CallbackURLs: g.CallbackURLs,
+			CallbackURLs: g.CallbackURLs, Rights: g.rights(),
 		})
 	}
 	return list

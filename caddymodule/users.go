@@ -14,6 +14,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/toolgate/toolgate/api"
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connect"
@@ -32,7 +33,8 @@ func usersCommand() caddycmd.Command {
 
 const forgetLong = `
 Removes everything that is kept of a user: connections, links, sign-ins under way, and
-what was set aside with a lost key. Each grant is taken back at its provider where the
+what was set aside with a lost key. The user's sessions end; that they did is noted for a
+day, since their tokens are still about. Each grant is taken back at its provider where the
 toolkit says how. Where a provider cannot be told at once, that is noted and tried
 again for seven days by the gateway; the note holds the token until then.
 
@@ -65,6 +67,9 @@ func forget(cmd *cobra.Command, o *office, args []string) error {
 	// Links first, so that nobody connects behind our back. They are ended before they are
 	// removed: who is on the way then sees why, and the log has it.
 	if err := o.ask("users/links", who, new(linksEnded)); err != nil {
+		return err
+	}
+	if err := o.ask("sessions/revoke", sessionsMeant{Tenant: who.Tenant, User: who.User}, new(struct{})); err != nil {
 		return err
 	}
 	traces, pending := 0, 0
@@ -107,7 +112,7 @@ type tracesIn struct {
 
 func removeTraces(ctx context.Context, p *workplace, in tracesIn) (custody.Removed, error) {
 	return p.desk().Remove(ctx, in.Step, func(name string, open func() []byte) bool {
-		return connect.TraceOf(in.Tenant, in.User, name, open)
+		return connect.TraceOf(in.Tenant, in.User, name, open) || api.TraceOf(in.Tenant, in.User, name, open)
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/toolgate/toolgate/api"
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connect"
@@ -26,6 +27,7 @@ import (
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/oauth"
 	"github.com/toolgate/toolgate/problem"
+	"github.com/toolgate/toolgate/session"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
@@ -36,6 +38,7 @@ import (
 type engine struct {
 	gateway *gateway.Gateway
 	connect *connect.Service // nil without a public URL
+	api     *api.Service     // nil without a public URL
 	people  *connect.Service // that, or one without pages
 	state   *state
 	cache   *cache
@@ -119,12 +122,14 @@ func (a *App) build(ring *seal.Ring) *engine {
 	if a.publicURL != nil && (verify.verifier != nil || verify.signIn != nil) {
 		manage = connect.PageURL(a.publicURL)
 	}
+	desk := session.NewDesk(ring, cache.revoked, time.Now)
 	e.gateway = gateway.New(gateway.Config{
 		ManageURL:          manage,
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
 		Credentials:        credentials,
 		Links:              links{e},
+		Sessions:           desk,
 		Audit:              record,
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
@@ -173,6 +178,20 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Disconnected: disconnected,
 	})
 	e.people = e.connect
+	e.api = api.New(api.Config{
+		PublicURL:   a.publicURL,
+		AgentsURL:   a.agentsURL,
+		Toolkits:    a.toolkitList(),
+		Minter:      e.gateway.Minter,
+		May:         e.gateway.May,
+		MayCallBack: e.gateway.MayCallBack,
+		Sessions:    desk,
+		Revocations: cache.revoked,
+		Ended:       e.state.gateways.endRevoked,
+		Vault:       cache.vault,
+		Audit:       record,
+		Report:      a.logAPI,
+	})
 	return e
 }
 

@@ -19,6 +19,8 @@ type Caller struct {
 	Tenant string
 	Agent  string
 	User   string
+	// Session is what proved the agent, where that was a session's token.
+	Session *Session
 }
 
 // ValidUser reports whether id can be a user's id: 1 to [MaxUser] bytes of printable

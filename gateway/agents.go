@@ -25,6 +25,8 @@ type Agent struct {
 	// ActsForAny: for every user of the tenant. Otherwise for those in ActsFor.
 	ActsForAny bool
 	ActsFor    []string
+	// Rights are what its keys are good for; nil: calls and links.
+	Rights []caller.Right
 	// CallbackURLs are where the agent may have users sent after connecting.
 	CallbackURLs []string
 }
@@ -37,6 +39,13 @@ func (a *Agent) may(toolkitID string) bool {
 	return a.Toolkits == nil || slices.Contains(a.Toolkits, toolkitID)
 }
 
+func (a *Agent) has(right caller.Right) bool {
+	if a.Rights == nil {
+		return right == caller.Call || right == caller.Connect
+	}
+	return slices.Contains(a.Rights, right)
+}
+
 func (a *Agent) actsFor(user string) bool {
 	return a.ActsForAny || slices.Contains(a.ActsFor, user)
 }
@@ -44,12 +53,17 @@ func (a *Agent) actsFor(user string) bool {
 // guessable is the length below which a key may stand in a header by chance, in bytes.
 const guessable = 16
 
-// withhold takes out every header that holds one of the agent's keys. SDKs have their
-// own names for where a key goes (Private-Token, X-Goog-Api-Key), and a developer who
-// sets ours there too would send it to the provider.
+// withhold takes out every header that holds one of the agent's keys, or a session's
+// token. SDKs have their own names for where a key goes (Private-Token, X-Goog-Api-Key),
+// and a developer who sets ours there too would send it to the provider.
 func (a *Agent) withhold(h http.Header) {
 	if a == nil {
 		return
+	}
+	for name, values := range h {
+		if slices.ContainsFunc(values, holdsToken) {
+			delete(h, name)
+		}
 	}
 	for _, key := range a.Keys {
 		plain := key.Reveal()
@@ -64,11 +78,14 @@ func (a *Agent) withhold(h http.Header) {
 	}
 }
 
-// withheldFrom is the query without the parameters that hold one of the agent's keys: some
-// SDKs put theirs there.
+// withheldFrom is the query without the parameters that hold one of the agent's keys, or a
+// session's token: some SDKs put theirs there.
 func (a *Agent) withheldFrom(query string) string {
 	if a == nil || query == "" {
 		return query
+	}
+	if holdsToken(query) {
+		query = strings.Join(slices.DeleteFunc(strings.Split(query, "&"), holdsToken), "&")
 	}
 	for _, key := range a.Keys {
 		if plain := key.Reveal(); len(plain) >= guessable && echoes(query, []string{plain}) {
@@ -95,33 +112,50 @@ func indexAgents(list []Agent) agents {
 
 func (a agents) find(key string) *Agent { return a[sha256.Sum256([]byte(key))] }
 
-// prove finds the agent by the request's proof: X-Toolgate-Key, else Authorization,
-// else x-api-key. SDKs always send some Authorization, so a value there that is
-// not ours is a placeholder and is ignored; where two are ours and disagree, one of
-// them was smuggled in.
-func (a agents) prove(h http.Header) (*Agent, error) {
-	var agent *Agent
-	proven, meant := false, false
+// proof is what a request has shown: a key of an agent that is known, or a session's
+// token, or neither where it was meant for us.
+type proof struct {
+	agent *Agent
+	token string
+}
+
+// prove finds the proof: X-Toolgate-Key, else Authorization, else x-api-key. SDKs always
+// send some Authorization, so a value there that is not ours is a placeholder and is
+// ignored; where two are ours and disagree, one of them was smuggled in.
+func (a agents) prove(h http.Header) (proof, error) {
+	var proven proof
+	meant := false
 	key, user := sdkKey(h.Get("Authorization"))
-	for i, proof := range [...]string{h.Get("X-Toolgate-Key"), key, user, h.Get("X-Api-Key")} {
-		if proof == "" {
+	for i, text := range [...]string{h.Get("X-Toolgate-Key"), key, user, h.Get("X-Api-Key")} {
+		if text == "" {
 			continue
 		}
-		found := a.find(proof)
-		if found == nil && i > 0 && !strings.HasPrefix(proof, KeyPrefix) {
+		p := a.read(text)
+		if p == (proof{}) && i > 0 && !strings.HasPrefix(text, KeyPrefix) {
 			continue
 		}
-		if meant && found != agent {
-			return nil, problem.New(problem.Conflicting, "two_proofs", "Two headers hold different keys for the gateway. Send one.")
+		if meant && p != proven {
+			return proof{}, problem.New(problem.Conflicting, "two_proofs", "Two headers hold different keys for the gateway. Send one.")
 		}
-		agent, proven, meant = found, found != nil, true
+		proven, meant = p, true
 	}
-	if proven {
-		return agent, nil
+	if proven == (proof{}) {
+		return proof{}, unknownAgent("agent_key", "The gateway does not know this agent. Send the agent's key, or a session's token, as X-Toolgate-Key, as a Bearer token, or as the SDK's API key.")
 	}
-	p := problem.New(problem.UnknownAgent, "agent_key", "The gateway does not know this agent. Send the agent's key as X-Toolgate-Key, as a Bearer token, or as the SDK's API key.")
+	return proven, nil
+}
+
+func (a agents) read(text string) proof {
+	if strings.HasPrefix(text, SessionPrefix) {
+		return proof{token: text}
+	}
+	return proof{agent: a.find(text)}
+}
+
+func unknownAgent(rule, detail string) error {
+	p := problem.New(problem.UnknownAgent, rule, detail)
 	p.Challenge = `Bearer realm="toolgate"`
-	return nil, p
+	return p
 }
 
 // sdkKey takes the key out of an Authorization header, in the ways that SDKs put
@@ -144,22 +178,27 @@ func sdkKey(authorization string) (key, basicUser string) {
 // has to be one that the operator wrote, letter for letter: whatever is compared in
 // another way can be led to another place (RFC 9700 §4.1.1).
 func (g *Gateway) MayCallBack(who caller.Caller, address string) bool {
-	for i := range g.cfg.Agents {
-		if a := &g.cfg.Agents[i]; a.Name == who.Agent && a.Tenant == who.Tenant {
-			return slices.Contains(a.CallbackURLs, address)
-		}
-	}
-	return false
+	a := g.agentOf(who)
+	return a != nil && slices.Contains(a.CallbackURLs, address)
 }
 
-// May reports whether the caller's agent may use a toolkit.
+// May reports whether the caller's agent may use a toolkit, and the session if there is one.
 func (g *Gateway) May(who caller.Caller, toolkitID string) bool {
+	if len(g.cfg.Agents) == 0 {
+		return true // everybody who got here is local
+	}
+	a := g.agentOf(who)
+	return a != nil && a.may(toolkitID) && who.Session.May(toolkitID)
+}
+
+// agentOf is the caller's agent as it is configured; nil where it is not, any more.
+func (g *Gateway) agentOf(who caller.Caller) *Agent {
 	for i := range g.cfg.Agents {
 		if a := &g.cfg.Agents[i]; a.Name == who.Agent && a.Tenant == who.Tenant {
-			return a.may(toolkitID)
+			return a
 		}
 	}
-	return len(g.cfg.Agents) == 0 // then everybody who got here is local
+	return nil
 }
 
 func crowds(list []Agent) map[string]int {

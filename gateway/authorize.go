@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
@@ -78,6 +79,12 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if unusable.Status == connection.Inactive {
 		return g.resting(x, unusable)
 	}
+	switch s := x.caller.Session; {
+	case s != nil && s.NoLinks:
+		return g.authRequired(x, unusable, " There are no links in this session (manage_connections is false): the app that gave it out has a page of its own for this. Ask the user to connect "+x.toolkit.Name+" there, then try again.")
+	case x.agent != nil && !x.agent.has(caller.Connect):
+		return g.authRequired(x, unusable, " The agent "+x.agent.Name+" gets no links (it does not have the right `connect`). Ask the user to connect "+x.toolkit.Name+" in the operator's app, then try again.")
+	}
 	link, err := g.cfg.Links.Link(context.WithoutCancel(x.in.Context()), x.caller, x.toolkit, x.ask(unusable))
 	if err != nil {
 		return g.ambiguous(x, err)
@@ -85,20 +92,25 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if link.Pending && unusable.Status == connection.NotConnected {
 		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
 	}
-	name := x.toolkit.Name
-	if x.account != "" {
-		name += " (account " + quoted(x.account) + ")"
-	}
 	do := " to connect, then try again."
 	if unusable.Reason == connection.NotApproved {
 		do = " to allow it, then try again."
 	}
-	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+" Open "+link.ConnectURL+do)
+	p := g.authRequired(x, unusable, " Open "+link.ConnectURL+do)
+	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
+	return p
+}
+
+func (g *Gateway) authRequired(x *exchange, unusable *connection.Unusable, todo string) *problem.Problem {
+	name := x.toolkit.Name
+	if x.account != "" {
+		name += " (account " + quoted(x.account) + ")"
+	}
+	p := problem.New(problem.AuthRequired, string(unusable.Reason), why(name, unusable)+todo)
 	p.Status = g.cfg.AuthRequiredStatus
 	p.Toolkit = &problem.Toolkit{ID: x.toolkit.ID, Name: x.toolkit.Name}
 	p.User = x.caller.User
 	p.Connection = &problem.Connection{Status: string(unusable.Status), Reason: string(unusable.Reason), Account: x.account, ScopesMissing: x.lacking}
-	p.ConnectURL, p.ExpiresAt, p.StatusURL = link.ConnectURL, link.ExpiresAt, link.StatusURL
 	return p
 }
 

@@ -21,15 +21,13 @@ func endless(answer *http.Response) bool {
 // watched has such an answer end when the grant is taken back, or this agent may not use
 // it any more. The error says that this was so in this very moment.
 func (g *Gateway) watched(x *exchange) (forget func(), err error) {
-	if !x.toolkit.Auth.PerUser || !endless(x.answer) {
+	if !x.toolkit.Auth.PerUser && x.caller.Session == nil || !endless(x.answer) {
 		return func() {}, nil
 	}
 	body := x.answer.Body
-	o := x.open(func() { body.Close() })
-	o.drains = true
-	forget, err = g.tunnels.add(o, x.since)
+	forget, err = g.keep(x, openTunnel{end: func() { body.Close() }, drains: true})
 	if err != nil {
 		return func() {}, err
 	}
-	return forget, g.still(x)
+	return forget, nil
 }

@@ -62,6 +62,14 @@ type Audit interface {
 	Record(audit.Record) error
 }
 
+// Sessions read session tokens; *session.Desk does.
+type Sessions interface {
+	// Open gives the session of a token that is good. Errors are *problem.Problem.
+	Open(token string) (*caller.Session, error)
+	// Revoked reports whether a session that was good has been taken back.
+	Revoked(s *caller.Session) bool
+}
+
 // Policy decides whether a call may be made now. Nil admits everything.
 type Policy interface {
 	// Admit returns nil or a *problem.Problem.
@@ -90,7 +98,8 @@ type Config struct {
 	Credentials Credentials
 	Links       Links
 	Audit       Audit
-	Policy      Policy // nil: everything is admitted
+	Sessions    Sessions // nil: there are none
+	Policy      Policy   // nil: everything is admitted
 	// AuthRequiredStatus is the HTTP status of auth_required. Zero: 403.
 	AuthRequiredStatus int
 	// ManageURL is where users see and change what they have connected; "": nowhere.
@@ -140,7 +149,26 @@ func (g *Gateway) Uses(key connection.Key) bool { return g.tunnels.uses(key) }
 // off, or taken back from an agent.
 func (g *Gateway) Recheck(now connection.Connection) {
 	g.tunnels.closeThat(func(o openTunnel) bool {
-		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.agent, g.Several(now.Tenant)))
+		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.who.Agent, g.Several(now.Tenant)))
+	})
+}
+
+// EndRevoked ends what goes on in sessions that were taken back.
+func (g *Gateway) EndRevoked() { g.tunnels.closeThat(g.revoked) }
+
+func (g *Gateway) revoked(o openTunnel) bool {
+	return o.who.Session != nil && g.cfg.Sessions.Revoked(o.who.Session)
+}
+
+// EndDismissed ends what agents do here that they could not begin in now, the gateway of
+// another configuration: they are gone, or have lost the right, the user or the toolkit.
+func (g *Gateway) EndDismissed(now *Gateway) {
+	g.tunnels.closeThat(func(o openTunnel) bool {
+		a := now.agentOf(o.who)
+		if len(now.cfg.Agents) == 0 {
+			return o.who.Agent != caller.LocalAgent
+		}
+		return a == nil || !a.has(caller.Call) || !a.actsFor(o.who.User) || !now.May(o.who, o.toolkit)
 	})
 }
 

@@ -24,6 +24,9 @@ func (g *Gateway) identify(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if agent != nil && !agent.has(caller.Call) {
+		return lacking(agent, caller.Call)
+	}
 	x.callback, err = g.callbackOf(x.in.Header, who)
 	return err
 }
@@ -35,16 +38,26 @@ const callbackHeader = "X-Toolgate-Callback"
 // link, nobody would notice before a user does.
 func (g *Gateway) callbackOf(h http.Header, who caller.Caller) (string, error) {
 	values := h[callbackHeader]
-	if len(values) == 0 || g.MayCallBack(who, values[0]) {
+	switch {
+	case len(values) == 0 && who.Session != nil && g.MayCallBack(who, who.Session.CallbackURL):
+		return who.Session.CallbackURL, nil
+	case len(values) == 0 || g.MayCallBack(who, values[0]):
 		return h.Get(callbackHeader), nil
 	}
 	return "", problem.New(problem.BadRequest, "callback_urls", "The address in "+callbackHeader+" is not one that the agent "+who.Agent+" may have users sent to. The operator allows it, letter for letter, with callback_urls in the agent's block.")
 }
 
-// Identify tells who calls, for handlers beside the data path that serve agents too.
+// Identify tells who asks how a connection stands.
 func (g *Gateway) Identify(r *http.Request) (caller.Caller, error) {
-	who, _, err := g.who(r)
+	who, agent, err := g.who(r)
+	if err == nil && agent != nil && !agent.has(caller.Connect) {
+		err = lacking(agent, caller.Connect)
+	}
 	return who, err
+}
+
+func lacking(agent *Agent, right caller.Right) error {
+	return problem.New(problem.NotPermitted, "rights", "The agent "+agent.Name+" does not have the right `"+string(right)+"`. The operator gives it with rights.")
 }
 
 func (g *Gateway) who(r *http.Request) (caller.Caller, *Agent, error) {
@@ -54,17 +67,21 @@ func (g *Gateway) who(r *http.Request) (caller.Caller, *Agent, error) {
 	if len(g.cfg.Agents) == 0 {
 		return localCaller(r)
 	}
-	agent, err := g.agents.prove(r.Header)
+	proven, err := g.agents.prove(r.Header)
 	if err != nil {
 		return caller.Caller{}, nil, err
 	}
+	if proven.token != "" {
+		return g.inSession(proven.token, r.Header)
+	}
+	agent := proven.agent
 	user, err := userOf(r.Header)
 	who := caller.Caller{Tenant: agent.Tenant, Agent: agent.Name, User: user}
 	if err != nil {
 		return who, agent, err
 	}
 	if !agent.actsFor(user) {
-		return who, agent, problem.New(problem.UserMismatch, "acts_for", "The agent "+agent.Name+" may not act for this user. The operator allows it with acts_for.")
+		return who, agent, mayNotActFor(agent)
 	}
 	return who, agent, nil
 }

@@ -236,7 +236,7 @@ func goesOn(text string) bool {
 
 func (x *exchange) rewriter() rewriter {
 	r := rewriter{toolkit: x.own, target: cmp.Or(x.download, x.target), signed: x.download != nil, here: x.here(), mount: x.mount, secrets: x.secrets}
-	if x.cut == "" && x.mount.Site(x.in.Host) == "" {
+	if x.cut == "" && x.mount.Site(x.in.Host) == "" && x.caller.Session.Only() == "" {
 		r.others = x.toolkits
 	}
 	return r

@@ -20,7 +20,7 @@ func (g *Gateway) resolve(x *exchange) error {
 		return err
 	}
 	path := x.in.URL.EscapedPath()
-	id, rest, err := g.choose(x.mount.Site(x.in.Host), x.in.Header, path)
+	id, rest, err := g.choose(x.mount.Site(x.in.Host), x.caller.Session.Only(), x.in.Header, path)
 	if err != nil {
 		return err
 	}
@@ -31,6 +31,9 @@ func (g *Gateway) resolve(x *exchange) error {
 	x.toolkit, x.upstream, x.redirects, x.toolkits = endpoint.Toolkit, endpoint.Upstream, endpoint.Redirects, g.cfg.Toolkits
 	if x.agent != nil && !x.agent.may(id) {
 		return problem.New(problem.ToolkitForbidden, "toolkits", "The agent "+x.agent.Name+" may not use "+x.toolkit.Name+". The operator allows it with toolkits.")
+	}
+	if !x.caller.Session.May(id) {
+		return problem.New(problem.ToolkitForbidden, "session", "The session is not for "+x.toolkit.Name+". The app that gave it out can make one that is.")
 	}
 	if x.toolkit.Draft() {
 		return draft(x.toolkit)
@@ -62,9 +65,10 @@ func draft(tk *toolkit.Toolkit) *problem.Problem {
 	return problem.New(problem.ToolkitDraft, "draft", detail)
 }
 
-// choose gives the toolkit's id and the path that is left: by the site, X-Toolkit or
-// the path's first segment. A segment is cut off only if it was what chose.
-func (g *Gateway) choose(site string, h http.Header, path string) (id, rest string, err error) {
+// choose gives the toolkit's id and the path that is left: by the site, X-Toolkit, a
+// session that is for one alone, or the path's first segment. A segment is cut off only if
+// it was what chose: the paths of Google's calendar begin with "/calendar".
+func (g *Gateway) choose(site, only string, h http.Header, path string) (id, rest string, err error) {
 	named := h.Get("X-Toolkit")
 	if _, given := h["X-Toolkit"]; given && !toolkit.ValidID(named) {
 		return "", "", problem.New(problem.UnknownToolkit, "x-toolkit", "There is no toolkit "+quoted(named)+" here.")
@@ -85,6 +89,10 @@ func (g *Gateway) choose(site string, h http.Header, path string) (id, rest stri
 		return "", "", ambiguous("X-Toolkit says that the path is the provider's, and its first segment names an account. Send X-Account, or leave X-Toolkit out.")
 	case named != "":
 		return named, path, nil
+	case only != "" && segment == only && accounted:
+		return "", "", ambiguous("The session is for one toolkit, so that the path is the provider's, and its first segment names an account. Send X-Account.")
+	case only != "":
+		return only, path, nil
 	case segment == "":
 		return "", "", problem.New(problem.ToolkitRequired, "toolkit", "Say which toolkit this call is for: in the first segment of the path, or in the header X-Toolkit.")
 	default:

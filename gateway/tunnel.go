@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/credential"
 	"github.com/toolgate/toolgate/problem"
@@ -38,15 +39,12 @@ func (g *Gateway) tunnel(x *exchange) {
 		return
 	}
 	defer agent.Close()
-	forget, err := g.tunnels.add(x.open(func() { agent.Close(); upstream.Close() }), x.since)
-	if err == nil {
-		defer forget()
-		err = g.still(x)
-	}
+	forget, err := g.keep(x, openTunnel{end: func() { agent.Close(); upstream.Close() }})
 	if err != nil { // in this very moment
 		x.outcome.status, x.outcome.err = statusCallerGone, err
 		return
 	}
+	defer forget()
 	x.outcome.status = http.StatusSwitchingProtocols
 	if err := x.writeSwitch(buffered); err != nil {
 		x.outcome.err = errCallerGone
@@ -146,16 +144,32 @@ type tunnels struct {
 }
 
 type openTunnel struct {
-	key   connection.Key
-	id    string // of the connection
-	agent string // whose it is
-	end   func()
+	key     connection.Key // zero where no user's grant is used
+	id      string         // of the connection
+	who     caller.Caller
+	toolkit string
+	end     func()
 	// drains: it is an answer, which the server waits for when the process stops.
 	drains bool
 }
 
-func (x *exchange) open(end func()) openTunnel {
-	return openTunnel{key: x.grant.Key, id: x.grant.ID, agent: x.caller.Agent, end: end}
+// keep takes in what goes on over the exchange's grant, and in its session.
+func (g *Gateway) keep(x *exchange, o openTunnel) (forget func(), err error) {
+	o.key, o.id, o.who, o.toolkit = x.grant.Key, x.grant.ID, x.caller, x.toolkit.ID
+	forget, err = g.tunnels.add(o, x.since)
+	if err != nil {
+		return nil, err
+	}
+	if g.revoked(o) { // before it could be found
+		err = errTakenBack
+	} else {
+		err = g.still(x)
+	}
+	if err != nil {
+		forget()
+		return nil, err
+	}
+	return forget, nil
 }
 
 // takenBack is a grant, for all agents or for one.
@@ -165,7 +179,7 @@ type takenBack struct {
 }
 
 func (t takenBack) ends(o openTunnel) bool {
-	return t.key == o.key && (t.agent == "" || t.agent == o.agent)
+	return t.key == o.key && (t.agent == "" || t.agent == o.who.Agent)
 }
 
 // add takes a tunnel in whose grant was read when ends was since. A grant that was taken

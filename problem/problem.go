@@ -29,10 +29,14 @@ const (
 	InvalidAccount   Code = "invalid_account"
 	SeveralAccounts  Code = "multiple_connections" // the agent has to choose one
 	UnknownAgent     Code = "unknown_agent"
+	SessionInvalid   Code = "session_invalid" // cut, changed, or another gateway's
+	SessionExpired   Code = "session_expired"
+	SessionRevoked   Code = "session_revoked"
 	UserMismatch     Code = "user_mismatch"
 	NotLocal         Code = "not_local"
 	BrowserRequest   Code = "browser_request"
 	ToolkitForbidden Code = "toolkit_not_allowed"
+	NotPermitted     Code = "not_permitted" // the operator's rules do not allow it
 	Inactive         Code = "connection_inactive"
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"

@@ -217,7 +217,8 @@ func TestEveryCodeHasAStatusAndATitle(t *testing.T) {
 		}
 		seen[code] = name
 		// 401 is about the agent's own proof; 407 loses its body in Node's fetch.
-		if entry.code == 401 && code != UnknownAgent || slices.Contains([]int{407, 424, 425, 428}, entry.code) {
+		ours := []Code{UnknownAgent, SessionInvalid, SessionExpired, SessionRevoked}
+		if entry.code == 401 && !slices.Contains(ours, code) || slices.Contains([]int{407, 424, 425, 428}, entry.code) {
 			t.Errorf("%s: %d", name, entry.code)
 		}
 	}

@@ -9,8 +9,8 @@ import "net/http"
 //
 // auth_required is 403: 401 asks for WWW-Authenticate and makes MCP and OAuth
 // clients log in to the gateway itself, 407 loses the body in Node's fetch, and
-// 409, 424, 428, 429 and 5xx are retried by common SDKs. The only 401 that is
-// ours is about the agent's own proof.
+// 409, 424, 428, 429 and 5xx are retried by common SDKs. The only 401s that are
+// ours are about the agent's own proof.
 var status = map[Code]struct {
 	code  int
 	title string
@@ -27,10 +27,14 @@ var status = map[Code]struct {
 	AmbiguousToolkit: {http.StatusBadRequest, "Ambiguous toolkit"},
 	InvalidAccount:   {http.StatusBadRequest, "Invalid account"},
 	UnknownAgent:     {http.StatusUnauthorized, "Unknown agent"},
+	SessionInvalid:   {http.StatusUnauthorized, "Invalid session"},
+	SessionExpired:   {http.StatusUnauthorized, "Session expired"},
+	SessionRevoked:   {http.StatusUnauthorized, "Session revoked"},
 	UserMismatch:     {http.StatusForbidden, "Not allowed to act for this user"},
 	NotLocal:         {http.StatusForbidden, "Only calls from this machine"},
 	BrowserRequest:   {http.StatusForbidden, "Not for browsers"},
 	ToolkitForbidden: {http.StatusForbidden, "Toolkit not allowed"},
+	NotPermitted:     {http.StatusForbidden, "Not permitted"},
 	Inactive:         {http.StatusForbidden, "Connection switched off"},
 	UnknownToolkit:   {http.StatusNotFound, "Unknown toolkit"},
 	NotFound:         {http.StatusNotFound, "Not found"},

@@ -15,6 +15,7 @@ import (
 	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/toolkit"
 )
@@ -254,4 +255,48 @@ func (a *Audit) Lines() []audit.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]audit.Record(nil), a.lines...)
+}
+
+// Sessions knows the sessions that it is told of.
+type Sessions struct {
+	mu      sync.Mutex
+	known   map[string]*caller.Session
+	revoked map[string]bool // by id
+}
+
+// Add makes a session known, and gives its token.
+func (s *Sessions) Add(one caller.Session) (token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known, s.revoked = map[string]*caller.Session{}, map[string]bool{}
+	}
+	token = gateway.SessionPrefix + strings.Repeat("t", 80) + strconv.Itoa(len(s.known))
+	s.known[token] = &one
+	return token
+}
+
+// Revoke takes a session back, by its id.
+func (s *Sessions) Revoke(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked[id] = true
+}
+
+// Open implements gateway.Sessions.
+func (s *Sessions) Open(token string) (*caller.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[token]
+	if one == nil || s.revoked[one.ID] {
+		return nil, problem.New(problem.SessionRevoked, "revoked", "The session is not good.")
+	}
+	return one, nil
+}
+
+// Revoked implements gateway.Sessions.
+func (s *Sessions) Revoked(one *caller.Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revoked[one.ID]
 }

@@ -60,6 +60,7 @@ type World struct {
 	Credentials *Credentials
 	Links       *Links
 	Audit       *Audit
+	Sessions    *Sessions
 	Toolkits    map[string]*toolkit.Toolkit
 
 	// H1 and H2 are the gateway's addresses; Client knows both.
@@ -74,7 +75,7 @@ type World struct {
 func New(t testing.TB, o Options) *World {
 	t.Helper()
 	w := &World{
-		Provider: NewProvider(t, o.TLS), Credentials: newCredentials(), Links: &Links{}, Audit: &Audit{},
+		Provider: NewProvider(t, o.TLS), Credentials: newCredentials(), Links: &Links{}, Audit: &Audit{}, Sessions: &Sessions{},
 		t: t, events: make(chan gateway.Event, 4096),
 	}
 	w.Toolkits = toolkits(t, w.Provider.URL)
@@ -94,7 +95,7 @@ func New(t testing.TB, o Options) *World {
 func (w *World) config(o Options) gateway.Config {
 	cfg := gateway.Config{
 		Toolkits:    map[string]gateway.Endpoint{},
-		Credentials: w.Credentials, Links: w.Links, Audit: w.Audit,
+		Credentials: w.Credentials, Links: w.Links, Audit: w.Audit, Sessions: w.Sessions,
 		Observe: func(e gateway.Event) { w.events <- e },
 	}
 	transport := w.Provider.transport()
