@@ -53,6 +53,7 @@ var rooms = map[string][]string{
 	"gateway":             {"audit", "caller", "connection", "credential", "egress", "problem", "secret", "toolkit"},
 	"gateway/gatewaytest": {"audit", "caller", "connection", "credential", "egress", "gateway", "problem", "secret", "toolkit"},
 	"gateway/streamtest":  {"gateway/gatewaytest"},
+	"policy":              {"gateway", "problem", "toolkit"},
 	"connect": {
 		"audit", "caller", "connection", "credential", "oauth", "problem", "secret",
 		"tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit",

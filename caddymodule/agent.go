@@ -41,6 +41,10 @@ type Agent struct {
 	// `status` (connected, denied, failed or cancelled) and `toolkit`. Default: none.
 	CallbackURLs []string `json:"callback_urls,omitempty"`
 
+	// Which calls the agent may make, by toolkit; `*` is for all of them. These rules
+	// hold beside the toolkits' own. Default: all that the toolkits allow.
+	Rules map[string]*Rules `json:"rules,omitempty"`
+
 	keys []secret.String
 }
 

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/policy"
 )
 
 func init() {
@@ -104,6 +105,7 @@ type App struct {
 	localOnly bool
 	opener    StoreOpener
 	toolkits  map[string]*endpoint
+	policy    *policy.Policy
 	auditTo   io.WriteCloser
 	pages     atomic.Bool // some site has the connect pages
 	active    atomic.Bool // the configuration is the running one, or was
@@ -147,6 +149,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.auditTo = auditWriter(a.Audit)
 	if err := a.provisionToolkits(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionPolicy(); err != nil {
 		return err
 	}
 	return a.provisionProject()

@@ -35,6 +35,7 @@ import (
 //			toolkits <name>...
 //			acts_for any | <user>...
 //			callback_urls <url>...
+//			rules <toolkit>|* { allow …, deny …, default …, read_only }
 //		}
 //		toolkit <name> {
 //			name         <text>
@@ -60,6 +61,14 @@ import (
 //			timeout      <duration>
 //			max_replay   <size> | off
 //			allow_private
+//			allow        <methods> <path>
+//			deny         <methods> <path>
+//			default      allow | deny
+//			read_only
+//			reads        <method>... | <methods> <path>
+//			writes       <methods> <path>
+//			graphql      <path>...
+//			credential_paths <methods> <path>
 //			transport    http { … }
 //		}
 //	}
@@ -120,6 +129,7 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 		"tenant":        {"tenant <name>", text(&agent.Tenant)},
 		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
 		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
+		"rules*":        {"rules <toolkit> { … }, or rules * { … }, with allow, deny, default and read_only in the block", agent.parseRules},
 		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
@@ -194,7 +204,16 @@ func (t *Toolkit) options() options {
 		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
 		"max_replay":     {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
 		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},
-		"transport":      {"transport http { … }", t.parseTransport},
+
+		"allow*":            t.inRules("allow*"),
+		"deny*":             t.inRules("deny*"),
+		"default":           t.inRules("default"),
+		"read_only":         t.inRules("read_only"),
+		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
+		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
+		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},
+		"credential_paths*": {"credential_paths <method>[,<method>...] <path>, such as credential_paths POST /auth.revoke", rule(&t.CredentialPaths)},
+		"transport":         {"transport http { … }", t.parseTransport},
 	}
 }
 

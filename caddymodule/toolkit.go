@@ -93,6 +93,25 @@ type Toolkit struct {
 	// Other hosts that are written here may be so anyway.
 	AllowPrivate bool `json:"allow_private,omitempty"`
 
+	// Which calls may be made. Default: all, but for those that mint or revoke
+	// credentials.
+	Rules *Rules `json:"rules,omitempty"`
+
+	// What reads and changes nothing, for `read_only`: methods, or `POST /search` where a
+	// path reads with a method that otherwise does not. Default: the catalogue's.
+	Reads []string `json:"reads,omitempty"`
+
+	// What changes something with a method that otherwise reads, as `GET /logout`.
+	Writes []string `json:"writes,omitempty"`
+
+	// Paths of GraphQL: their queries read, everything else does not.
+	GraphQL []string `json:"graphql,omitempty"`
+
+	// Calls that mint, exchange or revoke credentials, such as `POST /auth.revoke`. They
+	// may be made only where an `allow` names the path without a wildcard. The
+	// toolkit's OAuth endpoints are among them anyway. Default: the catalogue's.
+	CredentialPaths []string `json:"credential_paths,omitempty"`
+
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
 	// protocol versions, as in reverse_proxy's `transport http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -181,7 +200,13 @@ func (t *Toolkit) check(id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = transportOptions(tk, t.TransportRaw)
+	if _, err = transportOptions(tk, t.TransportRaw); err != nil {
+		return err
+	}
+	p, err := t.policy(tk)
+	if err == nil {
+		err = p.Check()
+	}
 	return err
 }
 
@@ -283,7 +308,7 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
-		ExpectAccount: t.ExpectAccount,
+		ExpectAccount: t.ExpectAccount, Reading: reading(t.Reads, t.Writes, t.GraphQL), CredentialPaths: t.CredentialPaths,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

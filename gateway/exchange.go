@@ -50,6 +50,9 @@ type exchange struct {
 	cut       string // the path's first segment, which chose the toolkit and was cut off
 	account   string // as the agent names it; "" is the user's default
 
+	// admit
+	call Call // what a policy is asked about
+
 	// authorize, which also puts the connection's variables into target
 	own        *toolkit.Toolkit      // toolkit at the addresses of grant
 	grant      connection.Connection // zero where the operator's key is used

@@ -12,7 +12,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -59,12 +58,6 @@ type Link struct {
 // Audit keeps a record of what leaves. A line that cannot be written stops the request.
 type Audit interface {
 	Record(audit.Record) error
-}
-
-// Policy decides whether a call may be made now. Nil admits everything.
-type Policy interface {
-	// Admit returns nil or a *problem.Problem.
-	Admit(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, method string, target *url.URL) error
 }
 
 // Endpoint is a toolkit and the way to it.

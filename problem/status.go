@@ -31,6 +31,7 @@ var status = map[Code]struct {
 	NotLocal:         {http.StatusForbidden, "Only calls from this machine"},
 	BrowserRequest:   {http.StatusForbidden, "Not for browsers"},
 	ToolkitForbidden: {http.StatusForbidden, "Toolkit not allowed"},
+	NotPermitted:     {http.StatusForbidden, "Not permitted"},
 	Inactive:         {http.StatusForbidden, "Connection switched off"},
 	UnknownToolkit:   {http.StatusNotFound, "Unknown toolkit"},
 	NotFound:         {http.StatusNotFound, "Not found"},
