@@ -87,6 +87,8 @@ var owners = map[string][]string{
 	"go.etcd.io/bbolt":        {"tokencache/store/filestore"},
 	"golang.org/x/oauth2":     {"oauth", "signin"},
 	"github.com/coreos/":      {"signin"},
+	"golang.org/x/time":       {"policy"},
+	"github.com/sony/":        {"policy"},
 	"github.com/redis/":       {"tokencache/store/redisstore", "tokencache/store/redistest"},
 }
 

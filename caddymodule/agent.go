@@ -45,6 +45,10 @@ type Agent struct {
 	// hold beside the toolkits' own. Default: all that the toolkits allow.
 	Rules map[string]*Rules `json:"rules,omitempty"`
 
+	// How many calls the agent may make, to all toolkits together. Default: as many as it
+	// likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
 	keys []secret.String
 }
 

@@ -86,6 +86,10 @@ type App struct {
 	// The APIs that agents may reach, by name.
 	Toolkits map[string]*Toolkit `json:"toolkits,omitempty"`
 
+	// How many calls may be made, by all agents and to all toolkits. Default: as many as
+	// anybody likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
 	// The HTTP status of the answer that asks a user to connect. SDKs lose or
 	// retry many others. Default: 403.
 	AuthRequiredStatus int `json:"auth_required_status,omitempty"`

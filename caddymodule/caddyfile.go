@@ -29,12 +29,14 @@ import (
 //		language             en | de
 //		branding { … }
 //		auth_required_status <code>
+//		limit                <by> <calls>/<duration> [burst <calls>]
 //		agent <name> {
 //			key      <placeholder>...
 //			tenant   <name>
 //			toolkits <name>...
 //			acts_for any | <user>...
 //			callback_urls <url>...
+//			limit    <by> <calls>/<duration> [burst <calls>]
 //			rules <toolkit>|* { allow …, deny …, default …, read_only }
 //		}
 //		toolkit <name> {
@@ -65,6 +67,7 @@ import (
 //			deny         <methods> <path>
 //			default      allow | deny
 //			read_only
+//			limit        <by> <calls>/<duration> [burst <calls>]
 //			reads        <method>... | <methods> <path>
 //			writes       <methods> <path>
 //			graphql      <path>...
@@ -103,6 +106,7 @@ func (a *App) options() options {
 		"branding":             {"branding { … }", into(&a.Branding, func(b *Branding) parser { return b.parse })},
 		"language":             {"language en or language de", checked(text(&a.Language), &a.Language, a.checkLanguage)},
 		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
+		"limit*":               limitOption(&a.Limits),
 		"agent*":               {"agent <name> { … }", a.parseAgent},
 		"toolkit*":             {"toolkit <name> { … }", a.parseToolkit},
 	}
@@ -130,6 +134,7 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
 		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
 		"rules*":        {"rules <toolkit> { … }, or rules * { … }, with allow, deny, default and read_only in the block", agent.parseRules},
+		"limit*":        limitOption(&agent.Limits),
 		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
@@ -209,6 +214,7 @@ func (t *Toolkit) options() options {
 		"deny*":             t.inRules("deny*"),
 		"default":           t.inRules("default"),
 		"read_only":         t.inRules("read_only"),
+		"limit*":            limitOption(&t.Limits),
 		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
 		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
 		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},

@@ -66,7 +66,7 @@ func TestEveryCaddyfileOptionIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`(?m)^\t+"([a-z0-9_]+)\*?":\s+(?:\{|t\.in)`).FindAllStringSubmatch(string(source), -1)
+	names := regexp.MustCompile(`(?m)^\t+"([a-z0-9_]+)\*?":\s+(?:\{|t\.in|limitO)`).FindAllStringSubmatch(string(source), -1)
 	if len(names) < 60 {
 		t.Fatalf("found only %d options", len(names))
 	}

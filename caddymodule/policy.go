@@ -159,17 +159,26 @@ func (a *App) provisionPolicy() (err error) {
 		}
 		cfg.Agents[name] = agent
 	}
+	if cfg.Limits, err = limits(a.Limits); err != nil {
+		return err
+	}
 	a.policy, err = policy.New(cfg)
 	return err
 }
 
 func (t *Toolkit) policy(tk *toolkit.Toolkit) (p policy.Toolkit, err error) {
 	p.Toolkit = tk
+	if p.Limits, err = limits(t.Limits); err != nil {
+		return p, err
+	}
 	p.Rules, err = t.Rules.rules()
 	return p, err
 }
 
 func (g *Agent) policy() (p policy.Agent, err error) {
+	if p.Limits, err = limits(g.Limits); err != nil {
+		return p, err
+	}
 	p.Rules = map[string]policy.Rules{}
 	for id, r := range g.Rules {
 		if p.Rules[id], err = r.rules(); err != nil {

@@ -97,6 +97,9 @@ type Toolkit struct {
 	// credentials.
 	Rules *Rules `json:"rules,omitempty"`
 
+	// How many calls may be made to this toolkit. Default: as many as anybody likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
 	// What reads and changes nothing, for `read_only`: methods, or `POST /search` where a
 	// path reads with a method that otherwise does not. Default: the catalogue's.
 	Reads []string `json:"reads,omitempty"`

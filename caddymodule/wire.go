@@ -123,7 +123,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Credentials:        credentials,
 		Links:              links{e},
 		Audit:              record,
-		Policy:             a.policy,
+		Policy:             a.policy.With(a.state.policy),
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
 	})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/toolkit"
 )
 
@@ -17,6 +18,10 @@ type Policy interface {
 	// Admit judges a call before anybody looks for a credential. It returns nil or a
 	// *problem.Problem.
 	Admit(ctx context.Context, c *Call) error
+	// Enter is asked once the connection is known, right before the call is recorded and
+	// leaves. It may wait. A visit that is not nil is left in the end, also by a call
+	// that is not made after all.
+	Enter(ctx context.Context, c *Call) (Visit, error)
 }
 
 // Call is what a policy judges. It is read alone.
@@ -33,6 +38,9 @@ type Call struct {
 	Target *url.URL
 	Header http.Header // the agent's
 	Body   Peeker
+	// Connection is the one whose credential is put on; zero in Admit, and where it is
+	// the operator's.
+	Connection connection.Key
 }
 
 // Peeker looks ahead into a body, which still goes on whole.

@@ -60,6 +60,9 @@ type exchange struct {
 	credential credential.Credential
 	secrets    []string // of credential and those before it
 
+	// enter
+	visit Visit // nil: nobody wants to know
+
 	// send
 	answer     *http.Response
 	renewed    bool     // the token was refused and renewed on the way

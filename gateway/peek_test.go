@@ -27,6 +27,8 @@ func (p *peeking) Admit(_ context.Context, c *gateway.Call) error {
 	return err
 }
 
+func (p *peeking) Enter(context.Context, *gateway.Call) (gateway.Visit, error) { return nil, nil }
+
 // What a policy has looked at goes on whole, again after a 401 too, whatever is kept for that.
 func TestAPolicyLooksIntoABodyThatGoesOnWhole(t *testing.T) {
 	text := strings.Repeat("0123456789", 20<<10)

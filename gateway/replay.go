@@ -67,6 +67,13 @@ func (b *replay) open(trailer http.Header) (r io.ReadCloser, ok bool) {
 	return b.reader, true
 }
 
+// whole reports whether it can be sent again as things stand.
+func (b *replay) whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.generation >= 0 && b.wholeLocked() && (b.failure == nil || b.failure == io.EOF)
+}
+
 // Peek reads the beginning ahead, whatever the capture's limit. The first reader gets it
 // from the capture.
 func (b *replay) Peek(limit int) (head []byte, whole bool, err error) {

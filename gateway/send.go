@@ -25,7 +25,7 @@ import (
 func (g *Gateway) send(x *exchange) error {
 	x.body.limit = cmp.Or(x.toolkit.MaxReplay, toolkit.DefaultMaxReplay)
 	x.allowFullDuplex()
-	answer, err := x.attempt()
+	answer, err := x.try()
 	if err != nil {
 		return x.upstreamProblem(err)
 	}
@@ -37,7 +37,7 @@ func (g *Gateway) send(x *exchange) error {
 	if err := g.renew(x); err != nil {
 		return err
 	}
-	if x.answer, err = x.attempt(); err != nil {
+	if x.answer, err = x.try(); err != nil {
 		return x.upstreamProblem(err)
 	}
 	x.turnedDown = x.refused()

@@ -29,12 +29,15 @@ func (x *exchange) refused() bool {
 	if sign == nil || x.answer.StatusCode != sign.Status || x.in.Method == http.MethodHead || x.answer.ContentLength > signLimit || !isJSON(x.answer.Header) {
 		return false
 	}
+	head, whole := x.readAhead()
+	return whole && slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+}
+
+// readAhead gives the beginning of the answer's body, and whether that is all of it.
+func (x *exchange) readAhead() (head []byte, whole bool) {
 	head, err := io.ReadAll(io.LimitReader(x.answer.Body, signLimit+1))
 	x.answer.Body = &ahead{Reader: io.MultiReader(bytes.NewReader(head), rest{x.answer.Body, err}), Closer: x.answer.Body}
-	if err != nil || len(head) > signLimit {
-		return false
-	}
-	return slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+	return head, err == nil && len(head) <= signLimit
 }
 
 // ahead is a body of which the beginning has been read.

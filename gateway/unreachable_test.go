@@ -33,6 +33,8 @@ func (j *judging) Admit(_ context.Context, c *gateway.Call) error {
 	return j.verdict
 }
 
+func (j *judging) Enter(context.Context, *gateway.Call) (gateway.Visit, error) { return nil, nil }
+
 // reaching puts another way to all toolkits in.
 func reaching(upstream http.RoundTripper) gatewaytest.Options {
 	return gatewaytest.Options{Edit: func(cfg *gateway.Config) {

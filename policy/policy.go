@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/problem"
@@ -22,57 +24,110 @@ import (
 type Config struct {
 	Toolkits map[string]Toolkit // by id
 	Agents   map[string]Agent   // by name
+	Limits   []Limit            // over everything
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
 }
 
 // Toolkit is what holds for one toolkit.
 type Toolkit struct {
 	*toolkit.Toolkit
-	Rules Rules
+	Rules  Rules
+	Limits []Limit
 }
 
 // Agent is what holds for one agent.
 type Agent struct {
-	Rules map[string]Rules // by toolkit; "*" for all
+	Rules  map[string]Rules // by toolkit; "*" for all
+	Limits []Limit
 }
 
-// Policy judges calls. It is safe for concurrent use.
+// Policy judges calls. It is safe for concurrent use, once it has a state.
 type Policy struct {
+	now      func() time.Time
 	toolkits map[string]*desk
-	agents   map[string]map[string]*ruleset // by name, then by toolkit
+	agents   map[string]agent
+	limits   []meter
+	state    *State
+}
+
+// agent is what an agent's calls are judged by beside the toolkits' own.
+type agent struct {
+	rules  map[string]*ruleset
+	limits []meter
 }
 
 // desk is what a toolkit's calls are judged by.
 type desk struct {
 	*toolkit.Toolkit
 	rules       ruleset
+	limits      []meter
 	reading     reading
 	credentials []compiled
 }
 
-// New makes a policy, or says what is wrong with the configuration.
-func New(cfg Config) (*Policy, error) {
-	p := &Policy{toolkits: map[string]*desk{}, agents: map[string]map[string]*ruleset{}}
+// New makes a policy, or says what is wrong with the configuration. Before it can judge it
+// needs a state, see [Policy.With].
+func New(cfg Config) (p *Policy, err error) {
+	p = &Policy{now: cfg.Now, toolkits: map[string]*desk{}, agents: map[string]agent{}}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.limits, err = meters("", cfg.Limits); err != nil {
+		return nil, err
+	}
 	for id, t := range cfg.Toolkits {
-		d, err := t.desk()
-		if err != nil {
+		if p.toolkits[id], err = t.desk(); err != nil {
 			return nil, fmt.Errorf("toolkit %s: %w", id, err)
 		}
-		p.toolkits[id] = d
 	}
 	for name, a := range cfg.Agents {
-		p.agents[name] = map[string]*ruleset{}
-		for id, rules := range a.Rules {
-			s, err := rules.compile()
-			if err == nil && rules.ReadOnly {
-				err = p.checkReadOnly(id)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("agent %s: rules %s: %w", name, id, err)
-			}
-			p.agents[name][id] = &s
+		if p.agents[name], err = p.agent(name, a); err != nil {
+			return nil, fmt.Errorf("agent %s: %w", name, err)
 		}
 	}
 	return p, nil
+}
+
+func (p *Policy) agent(name string, a Agent) (made agent, err error) {
+	made.rules = map[string]*ruleset{}
+	for id, rules := range a.Rules {
+		s, err := rules.compile()
+		if err == nil && rules.ReadOnly {
+			err = p.checkReadOnly(id)
+		}
+		if err != nil {
+			return made, fmt.Errorf("rules %s: %w", id, err)
+		}
+		made.rules[id] = &s
+	}
+	made.limits, err = meters("agent "+name, a.Limits)
+	return made, err
+}
+
+// With gives the policy that judges by what happened in a state, and adds to it. The same
+// limits, written anew with other figures, go on from where they were.
+func (p *Policy) With(s *State) *Policy {
+	own := *p
+	own.state, own.limits = s, s.found(p.limits)
+	own.toolkits, own.agents = map[string]*desk{}, map[string]agent{}
+	for id, d := range p.toolkits {
+		with := *d
+		with.limits = s.found(d.limits)
+		own.toolkits[id] = &with
+	}
+	for name, a := range p.agents {
+		own.agents[name] = agent{a.rules, s.found(a.limits)}
+	}
+	return &own
+}
+
+func (s *State) found(limits []meter) []meter {
+	limits = slices.Clone(limits)
+	for i := range limits {
+		limits[i].table = s.table(limits[i].id)
+	}
+	return limits
 }
 
 // Check tells what is wrong with a toolkit's configuration.
@@ -84,6 +139,9 @@ func (t Toolkit) Check() error {
 func (t Toolkit) desk() (d *desk, err error) {
 	d = &desk{Toolkit: t.Toolkit}
 	if d.rules, err = t.Rules.compile(); err != nil {
+		return nil, err
+	}
+	if d.limits, err = meters("toolkit "+t.ID, t.Limits); err != nil {
 		return nil, err
 	}
 	if d.reading, err = compileReading(t.Reading); err != nil {
@@ -123,13 +181,16 @@ func (p *Policy) Admit(_ context.Context, c *gateway.Call) error {
 	if d == nil {
 		return problem.New(problem.Internal, "policy", "The gateway has no policy for this toolkit.")
 	}
-	return p.judge(d, c)
+	if err := p.judge(d, c); err != nil {
+		return err
+	}
+	return p.foresee(d, c)
 }
 
 // rulesets are those that hold for a call, the toolkit's first.
 func (p *Policy) rulesets(d *desk, c *gateway.Call) (all [3]*ruleset) {
 	all[0] = &d.rules
-	if own := p.agents[c.Caller.Agent]; len(own) > 0 {
+	if own := p.agents[c.Caller.Agent].rules; len(own) > 0 {
 		all[1], all[2] = own[d.ID], own["*"]
 	}
 	return all
@@ -207,7 +268,7 @@ func (d *desk) mints(sets [3]*ruleset, c *gateway.Call, crooked bool, segments [
 			continue
 		}
 		for _, s := range sets {
-			if s != nil && !crooked && s.names(c.Method, straight) {
+			if s != nil && s.names(c.Method, straight) {
 				return ""
 			}
 		}

@@ -44,6 +44,7 @@ func TestReadOnlyLetsPassWhatIsKnownToRead(t *testing.T) {
 		{graphql, "/graphql", `[{"query":"{a}"},{"query":"{b}"}]`, "ok", ""},
 		{graphql, "/graphql", `[]`, "read_only: a GraphQL request without a query in it", ""},
 		{graphql, "/graphql", `{"extensions":{"persistedQuery":{"sha256Hash":"x"}}}`, "read_only: a GraphQL request without a query in it", "nobody sees what it does"},
+		{graphql, "/graphql", `{"query":"{a} query"}`, "read_only: a GraphQL request that cannot be read", "half a definition"},
 		{graphql, "/graphql", `{"query":"{ a "}`, "read_only: a GraphQL request that cannot be read", ""},
 		{graphql, "/graphql", `{"query":"fragment F on T { a }"}`, "read_only: a GraphQL request that cannot be read", ""},
 		{graphql, "/graphql", `{"query":{"a":1}}`, "read_only: a GraphQL request that cannot be read", ""},

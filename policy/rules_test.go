@@ -67,7 +67,7 @@ func with(t testing.TB, cfg policy.Config) *policy.Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return p.With(policy.NewState())
 }
 
 // body is one that is all there.

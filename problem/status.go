@@ -38,6 +38,10 @@ var status = map[Code]struct {
 	SeveralAccounts:  {http.StatusConflict, "Several connections"},
 	MethodRefused:    {http.StatusMethodNotAllowed, "Method not allowed"},
 
+	RateLimited: {http.StatusTooManyRequests, "Too many calls"},
+	CoolingDown: {http.StatusTooManyRequests, "Provider wants a pause"},
+	CircuitOpen: {http.StatusServiceUnavailable, "Provider is failing"},
+
 	ToolkitDraft:       {http.StatusServiceUnavailable, "Toolkit not set up"},
 	StorageUnavailable: {http.StatusServiceUnavailable, "Storage unavailable"},
 	KeyMissing:         {http.StatusServiceUnavailable, "Encryption key missing"},

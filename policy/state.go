@@ -1,0 +1,57 @@
+// SPDX-FileCopyrightText: The Toolgate authors
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"sync"
+	"time"
+)
+
+// State is what happened: how much of each limit was used, which providers are ill. It
+// outlives a configuration, and is safe for concurrent use.
+type State struct {
+	mu     sync.Mutex
+	tables map[string]*table
+}
+
+// NewState makes one where nothing has happened.
+func NewState() *State {
+	return &State{tables: map[string]*table{}}
+}
+
+func (s *State) table(id string) *table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tables[id]
+	if t == nil {
+		t = newTable()
+		s.tables[id] = t
+	}
+	return t
+}
+
+// Sweep drops what says nothing any more. It is to be called now and then.
+func (s *State) Sweep(now time.Time) {
+	s.mu.Lock()
+	tables := make([]*table, 0, len(s.tables))
+	for _, t := range s.tables {
+		tables = append(tables, t)
+	}
+	s.mu.Unlock()
+	for _, t := range tables {
+		t.sweep(now)
+	}
+}
+
+// Buckets counts what is kept for limits.
+func (s *State) Buckets() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables {
+		t.mu.Lock()
+		n += len(t.buckets)
+		t.mu.Unlock()
+	}
+	return n
+}
