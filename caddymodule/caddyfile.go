@@ -68,6 +68,7 @@ import (
 //			default      allow | deny
 //			read_only
 //			limit        <by> <calls>/<duration> [burst <calls>]
+//			cooldown     off | { … }
 //			reads        <method>... | <methods> <path>
 //			writes       <methods> <path>
 //			graphql      <path>...
@@ -215,6 +216,7 @@ func (t *Toolkit) options() options {
 		"default":           t.inRules("default"),
 		"read_only":         t.inRules("read_only"),
 		"limit*":            limitOption(&t.Limits),
+		"cooldown":          {"cooldown off, or cooldown { wait_up_to <duration>, when …, shared, per_path }", into(&t.Cooldown, func(c *Cooldown) parser { return c.parse })},
 		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
 		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
 		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},

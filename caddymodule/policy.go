@@ -6,6 +6,7 @@ package caddymodule
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -168,6 +169,12 @@ func (a *App) provisionPolicy() (err error) {
 
 func (t *Toolkit) policy(tk *toolkit.Toolkit) (p policy.Toolkit, err error) {
 	p.Toolkit = tk
+	if err := t.Cooldown.check(); err != nil {
+		return p, err
+	}
+	if o := t.Cooldown; o != nil {
+		p.Cooldown = policy.Cooldown{Off: o.Off, WaitUpTo: time.Duration(o.WaitUpTo)}
+	}
 	if p.Limits, err = limits(t.Limits); err != nil {
 		return p, err
 	}

@@ -100,6 +100,10 @@ type Toolkit struct {
 	// How many calls may be made to this toolkit. Default: as many as anybody likes.
 	Limits []*Limit `json:"limits,omitempty"`
 
+	// What is done where the provider asks for a pause. Default: calls of that connection
+	// are refused until it is over.
+	Cooldown *Cooldown `json:"cooldown,omitempty"`
+
 	// What reads and changes nothing, for `read_only`: methods, or `POST /search` where a
 	// path reads with a method that otherwise does not. Default: the catalogue's.
 	Reads []string `json:"reads,omitempty"`
@@ -312,6 +316,7 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 		ExpectAccount: t.ExpectAccount, Reading: reading(t.Reads, t.Writes, t.GraphQL), CredentialPaths: t.CredentialPaths,
+		Throttling: t.Cooldown.throttling(),
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

@@ -10,72 +10,71 @@ import (
 	"github.com/toolgate/toolgate/gateway"
 )
 
-// Enter implements gateway.Policy.
-func (p *Policy) Enter(_ context.Context, c *gateway.Call) (gateway.Visit, error) {
+// Enter implements gateway.Policy. What can be waited for comes first, and what is used up
+// last.
+func (p *Policy) Enter(ctx context.Context, c *gateway.Call) (gateway.Visit, error) {
 	d := p.toolkits[c.Toolkit.ID]
+	if err := p.coolDown(ctx, d, c); err != nil {
+		return nil, err
+	}
 	if err := p.spend(d, c); err != nil {
 		return nil, err
 	}
-	return nil, nil
-}
-
-// measures are the limits that hold for a call, in the order in which they are locked.
-func (p *Policy) measures(d *desk, c *gateway.Call) [3][]meter {
-	return [3][]meter{p.limits, d.limits, p.agents[c.Caller.Agent].limits}
-}
-
-// foresee refuses what a limit would refuse later, before anybody looks for a credential.
-// It takes nothing. Which connection it is, is not known yet.
-func (p *Policy) foresee(d *desk, c *gateway.Call) error {
-	var now time.Time
-	for _, some := range p.measures(d, c) {
-		for i := range some {
-			m := &some[i]
-			if m.By&ByConnection != 0 {
-				continue
-			}
-			if now.IsZero() {
-				now = p.now()
-			}
-			if wait := m.table.wait(m, m.key(c), now); wait > 0 {
-				return m.exhausted(wait)
-			}
-		}
+	if d.cooldown.Off {
+		return nil, nil
 	}
-	return nil
+	return &visit{policy: p, desk: d, call: c}, nil
 }
 
-// spend takes one call from each limit, or nothing from any: what a call is refused for
-// must not use up what is others' too.
-func (p *Policy) spend(d *desk, c *gateway.Call) error {
-	all := p.measures(d, c)
-	if len(all[0])+len(all[1])+len(all[2]) == 0 {
+// coolDown keeps a call from a provider that does not want it, or holds it for as long as
+// that takes.
+func (p *Policy) coolDown(ctx context.Context, d *desk, c *gateway.Call) error {
+	if d.cooldown.Off {
 		return nil
 	}
-	for _, some := range all {
-		for i := range some {
-			some[i].table.mu.Lock()
-			defer some[i].table.mu.Unlock()
+	for held := time.Duration(0); ; {
+		wait, scope := p.state.pauses.left(c, p.now())
+		if wait <= 0 {
+			return nil
+		}
+		if held += wait; held > d.cooldown.WaitUpTo {
+			return coolingDown(c.Toolkit, wait, scope)
+		}
+		if err := pass(ctx, wait); err != nil {
+			return err
 		}
 	}
-	now := p.now() // of when the tables are ours: time does not run backwards in them
-	var short *meter
-	var longest time.Duration
-	for _, some := range all {
-		for i := range some {
-			m := &some[i]
-			if wait := m.table.waitLocked(m, m.key(c), now); wait > longest {
-				short, longest = m, wait
-			}
-		}
-	}
-	if short != nil {
-		return short.exhausted(longest)
-	}
-	for _, some := range all {
-		for i := range some {
-			some[i].table.takeLocked(&some[i], some[i].key(c), now)
-		}
-	}
-	return nil
 }
+
+// pass lets time pass.
+func pass(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// visit is a call that was let through.
+type visit struct {
+	policy *Policy
+	desk   *desk
+	call   *gateway.Call
+}
+
+// Answered implements gateway.Visit.
+func (v *visit) Answered(a gateway.Answer) (wait time.Duration, again bool) {
+	if !v.desk.cooldown.Off {
+		now := v.policy.now()
+		if pause, yes := throttled(v.desk.Toolkit, a, now); yes {
+			v.policy.state.pauses.learn(v.call, pause, now)
+		}
+	}
+	return 0, false
+}
+
+// Leave implements gateway.Visit.
+func (v *visit) Leave() {}

@@ -32,8 +32,9 @@ type Config struct {
 // Toolkit is what holds for one toolkit.
 type Toolkit struct {
 	*toolkit.Toolkit
-	Rules  Rules
-	Limits []Limit
+	Rules    Rules
+	Limits   []Limit
+	Cooldown Cooldown
 }
 
 // Agent is what holds for one agent.
@@ -62,6 +63,7 @@ type desk struct {
 	*toolkit.Toolkit
 	rules       ruleset
 	limits      []meter
+	cooldown    Cooldown
 	reading     reading
 	credentials []compiled
 }
@@ -137,7 +139,7 @@ func (t Toolkit) Check() error {
 }
 
 func (t Toolkit) desk() (d *desk, err error) {
-	d = &desk{Toolkit: t.Toolkit}
+	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown}
 	if d.rules, err = t.Rules.compile(); err != nil {
 		return nil, err
 	}

@@ -13,11 +13,12 @@ import (
 type State struct {
 	mu     sync.Mutex
 	tables map[string]*table
+	pauses *pauses
 }
 
 // NewState makes one where nothing has happened.
 func NewState() *State {
-	return &State{tables: map[string]*table{}}
+	return &State{tables: map[string]*table{}, pauses: newPauses()}
 }
 
 func (s *State) table(id string) *table {
@@ -33,6 +34,7 @@ func (s *State) table(id string) *table {
 
 // Sweep drops what says nothing any more. It is to be called now and then.
 func (s *State) Sweep(now time.Time) {
+	s.pauses.sweep(now)
 	s.mu.Lock()
 	tables := make([]*table, 0, len(s.tables))
 	for _, t := range s.tables {
@@ -54,4 +56,11 @@ func (s *State) Buckets() (n int) {
 		t.mu.Unlock()
 	}
 	return n
+}
+
+// Pauses counts the cool-downs that are kept.
+func (s *State) Pauses() int {
+	s.pauses.mu.Lock()
+	defer s.pauses.mu.Unlock()
+	return len(s.pauses.until)
 }

@@ -37,6 +37,8 @@ type Throttle struct {
 	// Reset is a header that says when it is over, in Unit; Retry-After comes first.
 	Reset string    `json:"reset,omitempty"`
 	Unit  ResetUnit `json:"unit,omitempty"`
+	// PauseSeconds is how long where nothing says it.
+	PauseSeconds int `json:"pause_seconds,omitempty"`
 }
 
 // ResetUnit is how a provider writes the end of a cool-down.
@@ -97,6 +99,8 @@ func (t *Throttle) check() error {
 		return fmt.Errorf("status %d alone is no sign of a rate limit: name the header or the text that it comes with", t.Status)
 	case t.Header != "" && !validHeader(t.Header), t.Reset != "" && !validHeader(t.Reset):
 		return errors.New("a sign of a rate limit has the names of headers")
+	case t.PauseSeconds < 0 || t.PauseSeconds > 3600:
+		return errors.New("a pause of up to an hour, please")
 	case t.Unit != "" && !slices.Contains([]ResetUnit{ResetAt, ResetAtMillis, ResetAfter}, t.Unit):
 		return fmt.Errorf("%q is not how the end of a rate limit is written: epoch, epoch_ms, seconds", t.Unit)
 	}
