@@ -69,6 +69,7 @@ import (
 //			read_only
 //			limit        <by> <calls>/<duration> [burst <calls>]
 //			cooldown     off | { … }
+//			breaker      on | off
 //			reads        <method>... | <methods> <path>
 //			writes       <methods> <path>
 //			graphql      <path>...
@@ -217,6 +218,7 @@ func (t *Toolkit) options() options {
 		"read_only":         t.inRules("read_only"),
 		"limit*":            limitOption(&t.Limits),
 		"cooldown":          {"cooldown off, or cooldown { wait_up_to <duration>, when …, shared, per_path }", into(&t.Cooldown, func(c *Cooldown) parser { return c.parse })},
+		"breaker":           {"breaker on or breaker off", oneOf(&t.Breaker, "on", "off")},
 		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
 		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
 		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},

@@ -169,6 +169,10 @@ func (a *App) provisionPolicy() (err error) {
 
 func (t *Toolkit) policy(tk *toolkit.Toolkit) (p policy.Toolkit, err error) {
 	p.Toolkit = tk
+	if t.Breaker != "" && t.Breaker != "on" && t.Breaker != "off" {
+		return p, fmt.Errorf("breaker %q: on or off, please", t.Breaker)
+	}
+	p.Breaker.Off = t.Breaker == "off"
 	if err := t.Cooldown.check(); err != nil {
 		return p, err
 	}

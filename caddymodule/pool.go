@@ -75,6 +75,7 @@ func (p *pool) take(opener StoreOpener) (*state, error) {
 		return nil, err
 	}
 	s := &state{key: key, store: st, users: 1, closed: make(chan struct{}), policy: policy.NewState(), caches: map[string]*cache{}}
+	s.policy.Report(logBreaker)
 	s.watch, s.end = context.WithCancel(context.Background())
 	if shared, ok := opener.(SharedStoreOpener); ok {
 		s.settings = shared.Settings()

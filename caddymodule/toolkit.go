@@ -104,6 +104,10 @@ type Toolkit struct {
 	// are refused until it is over.
 	Cooldown *Cooldown `json:"cooldown,omitempty"`
 
+	// A host of the toolkit that keeps failing is left alone for a moment: `on` or `off`.
+	// Default: `on`.
+	Breaker string `json:"breaker,omitempty"`
+
 	// What reads and changes nothing, for `read_only`: methods, or `POST /search` where a
 	// path reads with a method that otherwise does not. Default: the catalogue's.
 	Reads []string `json:"reads,omitempty"`

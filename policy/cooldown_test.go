@@ -55,7 +55,7 @@ func answered(status int, header ...string) gateway.Answer {
 
 func cool(t testing.TB, tk *toolkit.Toolkit, clock *clock, edit func(*policy.Toolkit)) *policy.Policy {
 	t.Helper()
-	own := policy.Toolkit{Toolkit: tk}
+	own := policy.Toolkit{Toolkit: tk, Breaker: policy.Breaker{Off: true}}
 	if edit != nil {
 		edit(&own)
 	}
@@ -269,3 +269,25 @@ func TestPausesAreForgottenWhenTheyAreOver(t *testing.T) {
 		t.Errorf("%d are kept", n)
 	}
 }
+
+// A call that is held meets a new pause: it is not held for longer than it was said.
+func TestHeldCallsAreNotHeldAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tk := acme(t, nil)
+		p := cool(t, tk, nil, func(own *policy.Toolkit) { own.Cooldown.WaitUpTo = 2 * time.Second })
+		late, err := p.Enter(t.Context(), of(tk, "ada"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = gets(t, p, of(tk, "ada"), 429, "Retry-After", "2")
+		go func() {
+			time.Sleep(1900 * time.Millisecond)
+			late.Answered(answered(429, "Retry-After", "1"))
+		}()
+		if err := gets(t, p, of(tk, "ada"), 200); waits(err) != 900*time.Millisecond {
+			t.Error(err)
+		}
+	})
+}
+
+func retryAfter(err error) time.Duration { return problem.Of(err).RetryAfter }

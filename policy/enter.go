@@ -17,13 +17,18 @@ func (p *Policy) Enter(ctx context.Context, c *gateway.Call) (gateway.Visit, err
 	if err := p.coolDown(ctx, d, c); err != nil {
 		return nil, err
 	}
-	if err := p.spend(d, c); err != nil {
+	v := &visit{policy: p, desk: d, call: c}
+	if err := v.passBreaker(); err != nil {
 		return nil, err
 	}
-	if d.cooldown.Off {
+	if err := p.spend(d, c); err != nil {
+		v.Leave()
+		return nil, err
+	}
+	if v.done == nil && d.cooldown.Off {
 		return nil, nil
 	}
-	return &visit{policy: p, desk: d, call: c}, nil
+	return v, nil
 }
 
 // coolDown keeps a call from a provider that does not want it, or holds it for as long as
@@ -58,23 +63,73 @@ func pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// breakerOpen refuses before anybody looks for a credential. It lets nobody through to
+// see: the call may still come to nothing for another reason.
+func (p *Policy) breakerOpen(d *desk, c *gateway.Call) error {
+	b := p.state.breakers.of(where(c))
+	if d.breaker.Off || b == nil || !b.ajar.Load() {
+		return nil
+	}
+	if wait := b.closedTo(whose(c), p.now()); wait > 0 {
+		return circuitOpen(d, c.Target.Host, wait)
+	}
+	return nil
+}
+
 // visit is a call that was let through.
 type visit struct {
 	policy *Policy
 	desk   *desk
 	call   *gateway.Call
+
+	breaker *breaker
+	probe   bool
+	done    func(error) // of breaker; nil when it has been told, or there is none
+}
+
+func (v *visit) passBreaker() error {
+	if v.desk.breaker.Off {
+		return nil
+	}
+	if v.breaker = v.policy.state.breakers.forHost(where(v.call), v.policy.now); v.breaker == nil {
+		return nil
+	}
+	var wait time.Duration
+	if v.done, v.probe, wait = v.breaker.ask(whose(v.call), v.policy.now()); wait > 0 {
+		return circuitOpen(v.desk, v.call.Target.Host, wait)
+	}
+	return nil
 }
 
 // Answered implements gateway.Visit.
 func (v *visit) Answered(a gateway.Answer) (wait time.Duration, again bool) {
-	if !v.desk.cooldown.Off {
-		now := v.policy.now()
-		if pause, yes := throttled(v.desk.Toolkit, a, now); yes {
-			v.policy.state.pauses.learn(v.call, pause, now)
-		}
+	now := v.policy.now()
+	pause, limited := throttled(v.desk.Toolkit, a, now)
+	if limited && !v.desk.cooldown.Off {
+		v.policy.state.pauses.learn(v.call, pause, now)
 	}
+	v.tell(a, limited, now)
 	return 0, false
 }
 
+// tell reports to the breaker, once: an answer by its header, however long its body is.
+func (v *visit) tell(a gateway.Answer, limited bool, now time.Time) {
+	if v.done == nil {
+		return
+	}
+	verdict := errNotTheir
+	if a.Fault != gateway.OurFault && !limited {
+		verdict = nil
+		if a.Fault != gateway.NoFault || a.Status >= 500 {
+			verdict = errFailed
+		}
+		v.breaker.reported(whose(v.call), verdict != nil, a.Fault == gateway.DialFault, v.probe, now)
+	}
+	v.done(verdict)
+	v.done = nil
+}
+
 // Leave implements gateway.Visit.
-func (v *visit) Leave() {}
+func (v *visit) Leave() {
+	v.tell(gateway.Answer{Fault: gateway.OurFault}, false, time.Time{})
+}

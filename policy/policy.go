@@ -35,6 +35,7 @@ type Toolkit struct {
 	Rules    Rules
 	Limits   []Limit
 	Cooldown Cooldown
+	Breaker  Breaker
 }
 
 // Agent is what holds for one agent.
@@ -64,6 +65,7 @@ type desk struct {
 	rules       ruleset
 	limits      []meter
 	cooldown    Cooldown
+	breaker     Breaker
 	reading     reading
 	credentials []compiled
 }
@@ -139,7 +141,7 @@ func (t Toolkit) Check() error {
 }
 
 func (t Toolkit) desk() (d *desk, err error) {
-	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown}
+	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown, breaker: t.Breaker}
 	if d.rules, err = t.Rules.compile(); err != nil {
 		return nil, err
 	}
@@ -186,7 +188,10 @@ func (p *Policy) Admit(_ context.Context, c *gateway.Call) error {
 	if err := p.judge(d, c); err != nil {
 		return err
 	}
-	return p.foresee(d, c)
+	if err := p.foresee(d, c); err != nil {
+		return err
+	}
+	return p.breakerOpen(d, c)
 }
 
 // rulesets are those that hold for a call, the toolkit's first.

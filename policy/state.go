@@ -13,13 +13,19 @@ import (
 type State struct {
 	mu     sync.Mutex
 	tables map[string]*table
-	pauses *pauses
+
+	pauses   *pauses
+	breakers breakers
 }
 
 // NewState makes one where nothing has happened.
 func NewState() *State {
-	return &State{tables: map[string]*table{}, pauses: newPauses()}
+	return &State{tables: map[string]*table{}, pauses: newPauses(), breakers: breakers{all: map[host]*breaker{}}}
 }
+
+// Report has somebody told when a breaker changes: open, half-open or closed. It is to be
+// set before the state is used.
+func (s *State) Report(to func(toolkit, host, state string)) { s.breakers.report = to }
 
 func (s *State) table(id string) *table {
 	s.mu.Lock()
@@ -35,6 +41,7 @@ func (s *State) table(id string) *table {
 // Sweep drops what says nothing any more. It is to be called now and then.
 func (s *State) Sweep(now time.Time) {
 	s.pauses.sweep(now)
+	s.breakers.sweep(now)
 	s.mu.Lock()
 	tables := make([]*table, 0, len(s.tables))
 	for _, t := range s.tables {
