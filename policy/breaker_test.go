@@ -116,6 +116,32 @@ func TestHalfOfTheCallsHaveToFail(t *testing.T) {
 	})
 }
 
+func TestDialsThatFailNowAndThenAreNoIllness(t *testing.T) {
+	inWard(t, func(w *ward) {
+		for range 5 {
+			w.fails(4, gateway.DialFault, "ada")
+			w.fails(5, 200, "ada")
+		}
+		w.fails(4, gateway.DialFault, "ada")
+		w.fails(1, gateway.BrokenFault, "ada")
+		w.fails(1, gateway.DialFault, "ada")
+		w.want("never five in a row", false)
+	})
+}
+
+func TestACallToAnOpenHostIsRefusedBeforeItsCredentialIsLookedFor(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.fails(5, gateway.DialFault, "ada")
+		if got := said(w.p.Admit(t.Context(), of(w.tk, "bob"))); got != open {
+			t.Error(got)
+		}
+		time.Sleep(openFor)
+		if got := said(w.p.Admit(t.Context(), of(w.tk, "bob"))); got != "ok" {
+			t.Errorf("when it is time to look: %s", got)
+		}
+	})
+}
+
 func TestOldFailuresAreForgotten(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.fails(4, 500, "ada", "bob", "carol")
@@ -158,6 +184,9 @@ func TestAProbeThatSaysNothingMakesRoomForAnother(t *testing.T) {
 		for _, how := range []any{nil, gateway.OurFault, 429} { // hung up, and a limit
 			if err := w.ends("dave", how); err != nil {
 				t.Fatalf("%v: %v", how, err)
+			}
+			if state := w.state.Breakers(time.Now())[0].State; state != "half-open" {
+				t.Errorf("after %v it is %s", how, state)
 			}
 		}
 		w.want("nobody has seen yet", false)
@@ -225,6 +254,7 @@ func TestBreakersAreListedResetAndForgotten(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.fails(5, 503, "ada", "bob", "carol")
 		time.Sleep(time.Second)
+		w.state.Sweep(time.Now().Add(time.Hour))
 		want := policy.BreakerInfo{Toolkit: "acme", Host: "api.acme.example", State: "open", Users: 3, OpenFor: 9 * time.Second}
 		if got := w.state.Breakers(time.Now()); len(got) != 1 || got[0] != want {
 			t.Errorf("%+v", got)
