@@ -70,6 +70,9 @@ import (
 //			limit        <by> <calls>/<duration> [burst <calls>]
 //			cooldown     off | { … }
 //			breaker      on | off
+//			concurrency  <by> <calls> [queue <calls> [<duration>]]
+//			connect_timeout, idle_timeout, total_timeout <duration>
+//			max_request, max_response <size>
 //			reads        <method>... | <methods> <path>
 //			writes       <methods> <path>
 //			graphql      <path>...
@@ -219,6 +222,12 @@ func (t *Toolkit) options() options {
 		"limit*":            limitOption(&t.Limits),
 		"cooldown":          {"cooldown off, or cooldown { wait_up_to <duration>, when …, shared, per_path }", into(&t.Cooldown, func(c *Cooldown) parser { return c.parse })},
 		"breaker":           {"breaker on or breaker off", oneOf(&t.Breaker, "on", "off")},
+		"concurrency*":      {concurrencyUsage, t.parseConcurrency},
+		"connect_timeout":   {"connect_timeout <duration>, such as connect_timeout 2s", duration(&t.ConnectTimeout)},
+		"idle_timeout":      {"idle_timeout <duration>, such as idle_timeout 5m", duration(&t.IdleTimeout)},
+		"total_timeout":     {"total_timeout <duration>, such as total_timeout 10m", duration(&t.TotalTimeout)},
+		"max_request":       {"max_request <size>, such as max_request 10MiB", size(&t.MaxRequest)},
+		"max_response":      {"max_response <size>, such as max_response 100MiB", size(&t.MaxResponse)},
 		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
 		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
 		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},

@@ -172,6 +172,9 @@ func (t *Toolkit) policy(tk *toolkit.Toolkit) (p policy.Toolkit, err error) {
 	if t.Breaker != "" && t.Breaker != "on" && t.Breaker != "off" {
 		return p, fmt.Errorf("breaker %q: on or off, please", t.Breaker)
 	}
+	if p.Concurrency, err = concurrency(t.Concurrency); err != nil {
+		return p, err
+	}
 	p.Breaker.Off = t.Breaker == "off"
 	if err := t.Cooldown.check(); err != nil {
 		return p, err

@@ -57,6 +57,28 @@ type Toolkit struct {
 	// Default: 60 seconds.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// How long to wait until the connection to the provider stands. Default: 3 seconds to
+	// reach it, and 5 for TLS.
+	ConnectTimeout caddy.Duration `json:"connect_timeout,omitempty"`
+
+	// How long an answer may be silent once it has begun. It is then cut off. Default:
+	// for ever.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// How long a call may take with everything, streams too, but for upgraded connections
+	// such as WebSockets. Default: for ever.
+	TotalTimeout caddy.Duration `json:"total_timeout,omitempty"`
+
+	// The largest upload, in bytes. Default: any.
+	MaxRequest int64 `json:"max_request,omitempty"`
+
+	// The largest answer, in bytes. One whose length is not said before is cut off.
+	// Default: any.
+	MaxResponse int64 `json:"max_response,omitempty"`
+
+	// How many calls may be under way at once. Default: as many as anybody likes.
+	Concurrency []*Concurrency `json:"concurrency,omitempty"`
+
 	// How many bytes of an upload are kept in memory, so that it can be sent
 	// again when the provider refuses the token. -1: none. Default: 1 MiB.
 	MaxReplay int64 `json:"max_replay,omitempty"`
@@ -321,6 +343,8 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
 		ExpectAccount: t.ExpectAccount, Reading: reading(t.Reads, t.Writes, t.GraphQL), CredentialPaths: t.CredentialPaths,
 		Throttling: t.Cooldown.throttling(),
+		Times:      toolkit.Times{Connect: time.Duration(t.ConnectTimeout), Idle: time.Duration(t.IdleTimeout), Total: time.Duration(t.TotalTimeout)},
+		Sizes:      toolkit.Sizes{Request: t.MaxRequest, Response: t.MaxResponse},
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

@@ -170,6 +170,12 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 			o.TLS.HandshakeTimeout = caddy.Duration(5 * time.Second)
 		}
 	}
+	if connect := caddy.Duration(tk.Times.Connect); connect > 0 {
+		o.DialTimeout = connect
+		if o.TLS != nil {
+			o.TLS.HandshakeTimeout = connect
+		}
+	}
 	if tk.Timeout > 0 {
 		o.ResponseHeaderTimeout = caddy.Duration(tk.Timeout)
 	} else if o.ResponseHeaderTimeout == 0 {

@@ -53,6 +53,9 @@ type Peeker interface {
 // admit asks the policy, which sees the address that will really be called. A variable
 // stands in it as it is written, so that a rule holds for every connection.
 func (g *Gateway) admit(x *exchange) error {
+	if err := x.boundUpload(); err != nil {
+		return err
+	}
 	if g.cfg.Policy == nil {
 		return nil
 	}

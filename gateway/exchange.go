@@ -61,7 +61,8 @@ type exchange struct {
 	secrets    []string // of credential and those before it
 
 	// enter
-	visit Visit // nil: nobody wants to know
+	visit   Visit // nil: nobody wants to know
+	bounded bound // in time
 
 	// send
 	answer     *http.Response

@@ -50,6 +50,7 @@ func (g *Gateway) finish(x *exchange) {
 	if x.visit != nil {
 		x.visit.Leave()
 	}
+	x.bounded.end()
 	if g.cfg.Observe == nil {
 		return
 	}

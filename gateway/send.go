@@ -114,13 +114,13 @@ func (x *exchange) outgoing() (*http.Request, error) {
 // operator's key is everybody's, and so are its connections.
 func (x *exchange) ctx() context.Context {
 	if !x.toolkit.Auth.PerUser {
-		return x.in.Context()
+		return x.bounded.ctx
 	}
 	owner := x.caller.Tenant + "\x00" + x.caller.User
 	if account := x.grant.Key.Account; account != "" {
 		owner += "\x00" + account
 	}
-	return egress.For(x.in.Context(), owner)
+	return egress.For(x.bounded.ctx, owner)
 }
 
 // hostHeader leaves out a default port: some providers, and every signature, take

@@ -49,6 +49,7 @@ const (
 
 // enter asks the policy again, now that the connection is known.
 func (g *Gateway) enter(x *exchange) (err error) {
+	x.boundTime()
 	if g.cfg.Policy == nil {
 		return nil
 	}
@@ -56,9 +57,12 @@ func (g *Gateway) enter(x *exchange) (err error) {
 	if x.toolkit.Auth.PerUser {
 		x.call.Connection = x.grant.Key
 	}
-	x.visit, err = g.cfg.Policy.Enter(x.in.Context(), &x.call)
+	x.visit, err = g.cfg.Policy.Enter(x.bounded.ctx, &x.call)
 	if err != nil && x.in.Context().Err() != nil {
 		return errCallerGone // while it waited
+	}
+	if err != nil && x.bounded.ctx.Err() != nil {
+		return x.upstreamProblem(err)
 	}
 	return err
 }
@@ -73,7 +77,7 @@ func (x *exchange) try() (*http.Response, error) {
 		x.answer = answer
 		wait, again := x.visit.Answered(x.answered(err))
 		answer = x.answer // its body may have been read ahead
-		if !again || !sleep(x.in.Context(), wait) {
+		if !again || !sleep(x.bounded.ctx, wait) {
 			return answer, err
 		}
 		if answer != nil {

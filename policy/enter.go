@@ -14,21 +14,34 @@ import (
 // last.
 func (p *Policy) Enter(ctx context.Context, c *gateway.Call) (gateway.Visit, error) {
 	d := p.toolkits[c.Toolkit.ID]
-	if err := p.coolDown(ctx, d, c); err != nil {
-		return nil, err
-	}
 	v := &visit{policy: p, desk: d, call: c}
-	if err := v.passBreaker(); err != nil {
-		return nil, err
-	}
-	if err := p.spend(d, c); err != nil {
+	if err := v.pass(ctx); err != nil {
 		v.Leave()
 		return nil, err
 	}
-	if v.done == nil && d.cooldown.Off {
+	if v.done == nil && v.places == nil && d.cooldown.Off {
 		return nil, nil
 	}
 	return v, nil
+}
+
+func (v *visit) pass(ctx context.Context) error {
+	if err := v.policy.coolDown(ctx, v.desk, v.call); err != nil {
+		return err
+	}
+	if len(v.desk.concurrency) > 0 {
+		if err := v.takePlaces(ctx); err != nil {
+			return err
+		}
+		// Again: it may have waited for its place.
+		if err := v.policy.coolDown(ctx, v.desk, v.call); err != nil {
+			return err
+		}
+	}
+	if err := v.passBreaker(); err != nil {
+		return err
+	}
+	return v.policy.spend(v.desk, v.call)
 }
 
 // coolDown keeps a call from a provider that does not want it, or holds it for as long as
@@ -45,14 +58,14 @@ func (p *Policy) coolDown(ctx context.Context, d *desk, c *gateway.Call) error {
 		if held += wait; held > d.cooldown.WaitUpTo {
 			return coolingDown(c.Toolkit, wait, scope)
 		}
-		if err := pass(ctx, wait); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
-// pass lets time pass.
-func pass(ctx context.Context, d time.Duration) error {
+// sleep lets time pass.
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -82,6 +95,7 @@ type visit struct {
 	desk   *desk
 	call   *gateway.Call
 
+	places  []slotKey
 	breaker *breaker
 	probe   bool
 	done    func(error) // of breaker; nil when it has been told, or there is none
@@ -132,4 +146,5 @@ func (v *visit) tell(a gateway.Answer, limited bool, now time.Time) {
 // Leave implements gateway.Visit.
 func (v *visit) Leave() {
 	v.tell(gateway.Answer{Fault: gateway.OurFault}, false, time.Time{})
+	v.freePlaces()
 }

@@ -36,6 +36,8 @@ type Toolkit struct {
 	Limits   []Limit
 	Cooldown Cooldown
 	Breaker  Breaker
+
+	Concurrency []Concurrency
 }
 
 // Agent is what holds for one agent.
@@ -66,6 +68,7 @@ type desk struct {
 	limits      []meter
 	cooldown    Cooldown
 	breaker     Breaker
+	concurrency []Concurrency
 	reading     reading
 	credentials []compiled
 }
@@ -141,7 +144,10 @@ func (t Toolkit) Check() error {
 }
 
 func (t Toolkit) desk() (d *desk, err error) {
-	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown, breaker: t.Breaker}
+	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown, breaker: t.Breaker, concurrency: t.Concurrency}
+	if err := CheckConcurrency(t.Concurrency); err != nil {
+		return nil, err
+	}
 	if d.rules, err = t.Rules.compile(); err != nil {
 		return nil, err
 	}

@@ -16,11 +16,12 @@ type State struct {
 
 	pauses   *pauses
 	breakers breakers
+	slots    *slots
 }
 
 // NewState makes one where nothing has happened.
 func NewState() *State {
-	return &State{tables: map[string]*table{}, pauses: newPauses(), breakers: breakers{all: map[host]*breaker{}}}
+	return &State{tables: map[string]*table{}, pauses: newPauses(), breakers: breakers{all: map[host]*breaker{}}, slots: newSlots()}
 }
 
 // Report has somebody told when a breaker changes: open, half-open or closed. It is to be
@@ -70,4 +71,11 @@ func (s *State) Pauses() int {
 	s.pauses.mu.Lock()
 	defer s.pauses.mu.Unlock()
 	return len(s.pauses.until)
+}
+
+// Busy counts whom calls under way are kept for, where they are counted.
+func (s *State) Busy() int {
+	s.slots.mu.Lock()
+	defer s.slots.mu.Unlock()
+	return len(s.slots.all)
 }

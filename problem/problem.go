@@ -53,6 +53,7 @@ const (
 	CredentialRejected  Code = "credential_rejected"
 	UpstreamUnreachable Code = "upstream_unreachable"
 	UpstreamTimeout     Code = "upstream_timeout"
+	ResponseTooLarge    Code = "response_too_large"
 	Internal            Code = "internal"
 )
 

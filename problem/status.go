@@ -52,6 +52,7 @@ var status = map[Code]struct {
 
 	CredentialRejected:  {http.StatusBadGateway, "Operator's credential rejected"},
 	UpstreamUnreachable: {http.StatusBadGateway, "Provider unreachable"},
+	ResponseTooLarge:    {http.StatusBadGateway, "Answer too large"},
 	UpstreamTimeout:     {http.StatusGatewayTimeout, "Provider timed out"},
 	Internal:            {http.StatusInternalServerError, "Internal error"},
 }
