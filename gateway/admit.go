@@ -59,9 +59,9 @@ func (g *Gateway) admit(x *exchange) error {
 	if g.cfg.Policy == nil {
 		return nil
 	}
-	x.call = Call{
+	x.call = &Call{
 		Caller: x.caller, Toolkit: x.toolkit, Method: x.in.Method, Path: x.path, Query: x.target.RawQuery,
 		Target: x.target, Header: x.in.Header, Body: x.body,
 	}
-	return g.cfg.Policy.Admit(x.in.Context(), &x.call)
+	return g.cfg.Policy.Admit(x.in.Context(), x.call)
 }

@@ -51,7 +51,7 @@ type exchange struct {
 	account   string // as the agent names it; "" is the user's default
 
 	// admit
-	call Call // what a policy is asked about
+	call *Call // what a policy is asked about; nil where there is none
 
 	// authorize, which also puts the connection's variables into target
 	own        *toolkit.Toolkit      // toolkit at the addresses of grant

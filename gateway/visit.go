@@ -57,7 +57,7 @@ func (g *Gateway) enter(x *exchange) (err error) {
 	if x.toolkit.Auth.PerUser {
 		x.call.Connection = x.grant.Key
 	}
-	x.visit, err = g.cfg.Policy.Enter(x.bounded.ctx, &x.call)
+	x.visit, err = g.cfg.Policy.Enter(x.bounded.ctx, x.call)
 	if err != nil && x.in.Context().Err() != nil {
 		return errCallerGone // while it waited
 	}

@@ -125,6 +125,29 @@ func TestWhoDoesNotWaitLongerLeavesItsPlaceToOthers(t *testing.T) {
 	})
 }
 
+// Which of the two a goroutine sees first is chance, so it is tried often.
+func TestAPlaceThatComesAsOneHangsUpIsNotLost(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			p, state, enter := capped(t, policy.Concurrency{By: policy.ByUser, Calls: 1, Queue: 1, Wait: time.Minute})
+			first, _ := enter("ada")
+			ctx, hangUp := context.WithCancel(t.Context())
+			go func() {
+				if v, err := p.Enter(ctx, of(acme(t, nil), "ada")); err == nil {
+					v.Leave()
+				}
+			}()
+			synctest.Wait()
+			hangUp()
+			first.Leave()
+			synctest.Wait()
+			if n := state.Busy(); n != 0 {
+				t.Fatalf("%d are kept", n)
+			}
+		})
+	}
+}
+
 // What is learned while a call waits for its place holds for it too.
 func TestAQueueDoesNotLeadPastAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
