@@ -70,6 +70,7 @@ import (
 //			limit        <by> <calls>/<duration> [burst <calls>]
 //			cooldown     off | { … }
 //			breaker      on | off
+//			retry        <times>
 //			concurrency  <by> <calls> [queue <calls> [<duration>]]
 //			connect_timeout, idle_timeout, total_timeout <duration>
 //			max_request, max_response <size>
@@ -223,6 +224,7 @@ func (t *Toolkit) options() options {
 		"cooldown":          {"cooldown off, or cooldown { wait_up_to <duration>, when …, shared, per_path }", into(&t.Cooldown, func(c *Cooldown) parser { return c.parse })},
 		"breaker":           {"breaker on or breaker off", oneOf(&t.Breaker, "on", "off")},
 		"concurrency*":      {concurrencyUsage, t.parseConcurrency},
+		"retry":             {"retry <times>, 1 to 5", within(&t.Retry, 1, 5)},
 		"connect_timeout":   {"connect_timeout <duration>, such as connect_timeout 2s", duration(&t.ConnectTimeout)},
 		"idle_timeout":      {"idle_timeout <duration>, such as idle_timeout 5m", duration(&t.IdleTimeout)},
 		"total_timeout":     {"total_timeout <duration>, such as total_timeout 10m", duration(&t.TotalTimeout)},

@@ -168,7 +168,7 @@ func (a *App) provisionPolicy() (err error) {
 }
 
 func (t *Toolkit) policy(tk *toolkit.Toolkit) (p policy.Toolkit, err error) {
-	p.Toolkit = tk
+	p.Toolkit, p.Retries = tk, t.Retry
 	if t.Breaker != "" && t.Breaker != "on" && t.Breaker != "off" {
 		return p, fmt.Errorf("breaker %q: on or off, please", t.Breaker)
 	}

@@ -76,6 +76,12 @@ type Toolkit struct {
 	// Default: any.
 	MaxResponse int64 `json:"max_response,omitempty"`
 
+	// How often a call that came to nothing is made again, up to 5 times: only methods
+	// that may be repeated, or calls with an `Idempotency-Key`, and only where the
+	// connection failed or the answer is 502, 503 or 504. All retries together are a
+	// tenth of the calls at most. Default: never.
+	Retry int `json:"retry,omitempty"`
+
 	// How many calls may be under way at once. Default: as many as anybody likes.
 	Concurrency []*Concurrency `json:"concurrency,omitempty"`
 

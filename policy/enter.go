@@ -14,13 +14,16 @@ import (
 // last.
 func (p *Policy) Enter(ctx context.Context, c *gateway.Call) (gateway.Visit, error) {
 	d := p.toolkits[c.Toolkit.ID]
-	v := &visit{policy: p, desk: d, call: c}
+	v := &visit{policy: p, desk: d, call: c, ctx: ctx}
 	if err := v.pass(ctx); err != nil {
 		v.Leave()
 		return nil, err
 	}
-	if v.done == nil && v.places == nil && d.cooldown.Off {
+	if v.done == nil && v.places == nil && d.cooldown.Off && d.retries == 0 {
 		return nil, nil
+	}
+	if d.retries > 0 {
+		p.state.budgets.earn(d.ID)
 	}
 	return v, nil
 }
@@ -94,6 +97,8 @@ type visit struct {
 	policy *Policy
 	desk   *desk
 	call   *gateway.Call
+	ctx    context.Context // the call's, for its deadline
+	tries  int             // further ones
 
 	places  []slotKey
 	breaker *breaker
@@ -122,8 +127,10 @@ func (v *visit) Answered(a gateway.Answer) (wait time.Duration, again bool) {
 	if limited && !v.desk.cooldown.Off {
 		v.policy.state.pauses.learn(v.call, pause, now)
 	}
-	v.tell(a, limited, now)
-	return 0, false
+	if wait, again = v.again(a, now); !again {
+		v.tell(a, limited, now)
+	}
+	return wait, again
 }
 
 // tell reports to the breaker, once: an answer by its header, however long its body is.

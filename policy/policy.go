@@ -38,6 +38,7 @@ type Toolkit struct {
 	Breaker  Breaker
 
 	Concurrency []Concurrency
+	Retries     int // how many further attempts a call may have
 }
 
 // Agent is what holds for one agent.
@@ -69,6 +70,7 @@ type desk struct {
 	cooldown    Cooldown
 	breaker     Breaker
 	concurrency []Concurrency
+	retries     int
 	reading     reading
 	credentials []compiled
 }
@@ -144,7 +146,10 @@ func (t Toolkit) Check() error {
 }
 
 func (t Toolkit) desk() (d *desk, err error) {
-	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown, breaker: t.Breaker, concurrency: t.Concurrency}
+	d = &desk{Toolkit: t.Toolkit, cooldown: t.Cooldown, breaker: t.Breaker, concurrency: t.Concurrency, retries: t.Retries}
+	if err := checkRetries(t.Retries); err != nil {
+		return nil, err
+	}
 	if err := CheckConcurrency(t.Concurrency); err != nil {
 		return nil, err
 	}

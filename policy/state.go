@@ -17,11 +17,12 @@ type State struct {
 	pauses   *pauses
 	breakers breakers
 	slots    *slots
+	budgets  budgets
 }
 
 // NewState makes one where nothing has happened.
 func NewState() *State {
-	return &State{tables: map[string]*table{}, pauses: newPauses(), breakers: breakers{all: map[host]*breaker{}}, slots: newSlots()}
+	return &State{tables: map[string]*table{}, pauses: newPauses(), breakers: breakers{all: map[host]*breaker{}}, slots: newSlots(), budgets: budgets{calls: map[string]int{}}}
 }
 
 // Report has somebody told when a breaker changes: open, half-open or closed. It is to be
