@@ -25,5 +25,5 @@ func init() {
 
 // Commands are Toolgate's own commands, for a binary that wants them at the top.
 func Commands() []caddycmd.Command {
-	return []caddycmd.Command{demoCommand(), keysCommand(), storeCommand(), connectionsCommand(), linksCommand(), usersCommand(), breakerCommand()}
+	return []caddycmd.Command{demoCommand(), keysCommand(), storeCommand(), connectionsCommand(), linksCommand(), usersCommand(), breakerCommand(), explainCommand()}
 }

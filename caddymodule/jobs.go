@@ -54,6 +54,7 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"connections/import": job(importGrants),
 	"breakers/list":      job(findBreakers),
 	"breakers/reset":     job(closeBreakers),
+	"explain":            job(explainCall),
 	"links/list":         job(findLinks),
 	"links/revoke":       job(endLinks),
 	"users/links":        job(endLinksOf),

@@ -107,7 +107,9 @@ func (r Rules) compile() (ruleset, error) {
 	}
 	switch r.Default {
 	case "":
-		s.deny, s.fallback = len(s.allowed) > 0, "no rule allows it"
+		if s.deny = len(s.allowed) > 0; s.deny {
+			s.fallback = "no rule allows it"
+		}
 	case "allow", "deny":
 		s.deny, s.fallback = r.Default == "deny", "default "+r.Default
 	default:
