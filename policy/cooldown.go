@@ -64,9 +64,6 @@ func newPauses() *pauses {
 
 // left is how long a call has to wait, and what for.
 func (s *pauses) left(c *gateway.Call, now time.Time) (wait time.Duration, scope string) {
-	if !s.some.Load() {
-		return 0, ""
-	}
 	own := Limit{By: ByConnection}.key(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()

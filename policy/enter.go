@@ -50,7 +50,7 @@ func (v *visit) pass(ctx context.Context) error {
 // coolDown keeps a call from a provider that does not want it, or holds it for as long as
 // that takes.
 func (p *Policy) coolDown(ctx context.Context, d *desk, c *gateway.Call) error {
-	if d.cooldown.Off {
+	if d.cooldown.Off || !p.state.pauses.some.Load() {
 		return nil
 	}
 	for held := time.Duration(0); ; {
@@ -122,6 +122,10 @@ func (v *visit) passBreaker() error {
 
 // Answered implements gateway.Visit.
 func (v *visit) Answered(a gateway.Answer) (wait time.Duration, again bool) {
+	if a.Fault == gateway.NoFault && a.Status < 400 { // the usual, which needs no clock
+		v.tell(a, false, time.Time{})
+		return 0, false
+	}
 	now := v.policy.now()
 	pause, limited := throttled(v.desk.Toolkit, a, now)
 	if limited && !v.desk.cooldown.Off {
