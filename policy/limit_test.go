@@ -31,7 +31,6 @@ func newClock() *clock {
 
 func (c *clock) now() time.Time       { return time.Unix(0, c.at.Load()) }
 func (c *clock) pass(d time.Duration) { c.at.Add(int64(d)) }
-func (c *clock) set(t time.Time)      { c.at.Store(t.UnixNano()) }
 func limit(by policy.By, n int, in time.Duration, burst int) policy.Limit {
 	return policy.Limit{By: by, Count: n, Window: in, Burst: burst}
 }
