@@ -14,6 +14,7 @@ import (
 
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // hosting lets all in, and wants another attempt after each failure.
@@ -122,6 +123,24 @@ func (l *looking) Enter(context.Context, *gateway.Call) (gateway.Visit, error) {
 func (l *looking) Answered(a gateway.Answer) (time.Duration, bool) {
 	*l.peeked = string(a.Peek())
 	return 0, false
+}
+
+// An answer that the policy has to look into must not come packed in a way we cannot open.
+func TestWhatIsLookedIntoCanBeRead(t *testing.T) {
+	h := &hosting{}
+	w := hosted(t, h)
+	for _, c := range []struct {
+		signs []toolkit.Throttle
+		want  string
+	}{{nil, "br"}, {[]toolkit.Throttle{{Status: 403, Header: "X-Limited"}}, "br"}, {[]toolkit.Throttle{{Status: 400, Body: "RATELIMITED"}}, "identity"}} {
+		w.Toolkits["acme"].Throttling.Signs = c.signs
+		r := w.Request("GET", w.H1+"/acme/x", nil)
+		r.Header.Set("Accept-Encoding", "br")
+		w.Do(r)
+		if got := w.Provider.Last(t).Header.Get("Accept-Encoding"); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.signs, got, c.want)
+		}
+	}
 }
 
 func TestWhoseDoingAFailureIs(t *testing.T) {

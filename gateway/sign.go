@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // signLimit is the largest body that is looked into for the provider's own sign, in
@@ -98,9 +100,13 @@ func field(text []byte, path string) string {
 	return found
 }
 
+func saysInBody(signs []toolkit.Throttle) bool {
+	return slices.ContainsFunc(signs, func(s toolkit.Throttle) bool { return s.Body != "" })
+}
+
 // readable keeps the provider from packing its answer in a way that we cannot look into.
 func (x *exchange) readable(h http.Header) {
-	if x.toolkit.Auth.Refused == nil || h["Accept-Encoding"] == nil {
+	if h["Accept-Encoding"] == nil || x.toolkit.Auth.Refused == nil && !saysInBody(x.toolkit.Throttling.Signs) {
 		return
 	}
 	for _, value := range h["Accept-Encoding"] {

@@ -29,7 +29,9 @@ func TestNoMoreThanTheCapAreUnderWay(t *testing.T) {
 		_, state, enter := capped(t,
 			policy.Concurrency{By: policy.ByUser, Calls: 3, Queue: 2, Wait: 5 * time.Second},
 			policy.Concurrency{By: policy.ByToolkit, Calls: 5, Queue: 100, Wait: 5 * time.Second})
-		var now, most, done, refused atomic.Int64
+		var now, done, refused atomic.Int64
+		var mu sync.Mutex
+		most := int64(0)
 		var all sync.WaitGroup
 		for i := range 40 {
 			all.Go(func() {
@@ -41,7 +43,9 @@ func TestNoMoreThanTheCapAreUnderWay(t *testing.T) {
 					refused.Add(1)
 					return
 				}
-				most.Store(max(most.Load(), now.Add(1)))
+				mu.Lock()
+				most = max(most, now.Add(1))
+				mu.Unlock()
 				time.Sleep(time.Second)
 				now.Add(-1)
 				v.Leave()
@@ -50,8 +54,8 @@ func TestNoMoreThanTheCapAreUnderWay(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if most.Load() != 5 || done.Load() != 10 || refused.Load() != 30 {
-			t.Errorf("%d at once, %d went through, %d were refused", most.Load(), done.Load(), refused.Load())
+		if most != 5 || done.Load() != 10 || refused.Load() != 30 {
+			t.Errorf("%d at once, %d went through, %d were refused", most, done.Load(), refused.Load())
 		}
 		if n := state.Busy(); n != 0 {
 			t.Errorf("%d are kept", n)
@@ -196,6 +200,7 @@ func TestANewCapCountsAtOnce(t *testing.T) {
 			caps := []policy.Concurrency{{By: policy.ByUser, Calls: calls, Queue: 10, Wait: time.Minute}}
 			return with(t, policy.Config{Toolkits: map[string]policy.Toolkit{"acme": {Toolkit: tk, Concurrency: caps}}}).With(state)
 		}
+		var mu sync.Mutex
 		var entered []gateway.Visit
 		enter := func(p *policy.Policy) {
 			go func() {
@@ -204,7 +209,9 @@ func TestANewCapCountsAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				mu.Lock()
 				entered = append(entered, v)
+				mu.Unlock()
 			}()
 			synctest.Wait()
 		}
