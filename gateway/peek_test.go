@@ -29,6 +29,23 @@ func (p *peeking) Admit(_ context.Context, c *gateway.Call) error {
 
 func (p *peeking) Enter(context.Context, *gateway.Call) (gateway.Visit, error) { return nil, nil }
 
+func TestNoTrailerBringsAnotherMethod(t *testing.T) {
+	w := gatewaytest.New(t, gatewaytest.Options{})
+	var got http.Header
+	w.Provider.Handle(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got = r.Trailer
+	})
+	for _, base := range []string{w.H1, w.H2} {
+		r := w.Request("POST", base+"/acme/x", struct{ io.Reader }{strings.NewReader("text")})
+		r.ContentLength = -1
+		r.Trailer = http.Header{"X-Sum": {"1"}, "X-Http-Method-Override": {"DELETE"}, "X-Method-Override": {"DELETE"}}
+		if res, body := w.Do(r); res.StatusCode != 200 || len(got) != 1 || got.Get("X-Sum") != "1" {
+			t.Errorf("%d %s: the provider got %v", res.StatusCode, body, got)
+		}
+	}
+}
+
 // What a policy has looked at goes on whole, again after a 401 too, whatever is kept for that.
 func TestAPolicyLooksIntoABodyThatGoesOnWhole(t *testing.T) {
 	text := strings.Repeat("0123456789", 20<<10)
