@@ -37,7 +37,7 @@ func newFake(t *testing.T) *fake {
 		case "503":
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		case "429":
-			rw.Header().Set("Retry-After", "1")
+			rw.Header().Set("Retry-After", "2")
 			rw.Header().Set("X-Ratelimit-Remaining", "0")
 			rw.WriteHeader(http.StatusTooManyRequests)
 		}
@@ -139,12 +139,12 @@ func TestARefusalHasTheGatewaysHeadersAndNotTheProviders(t *testing.T) {
 	f.mode.Store("429")
 	res := f.open("GET", "/fake/x")
 	res.Body.Close()
-	if res.StatusCode != 429 || res.Header.Get("X-Ratelimit-Remaining") != "0" || res.Header.Get("Retry-After") != "1" {
+	if res.StatusCode != 429 || res.Header.Get("X-Ratelimit-Remaining") != "0" || res.Header.Get("Retry-After") != "2" {
 		t.Errorf("the provider's own: %d %v", res.StatusCode, res.Header)
 	}
 	res = f.open("GET", "/fake/x")
 	res.Body.Close()
-	if res.StatusCode != 429 || res.Header.Get("X-Ratelimit-Remaining") != "" || res.Header.Get("Retry-After") != "1" {
+	if res.StatusCode != 429 || res.Header.Get("X-Ratelimit-Remaining") != "" || res.Header.Get("Retry-After") == "" {
 		t.Errorf("the cool-down: %d %v", res.StatusCode, res.Header)
 	}
 	f.mode.Store("well")
