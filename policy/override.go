@@ -24,11 +24,11 @@ var overrides = [...]string{"x-http-method-override", "x-method-override", "x-ht
 // override finds a method that is not the request's, in the header and the query.
 func override(h http.Header, query string) string {
 	for name := range h {
-		if overrides := overrideHeader(name); overrides {
+		if overrideHeader(name) {
 			return name
 		}
 	}
-	if strings.ContainsAny(query, "mM") && overrideParam(query) {
+	if overrideParam(query) {
 		return "_method"
 	}
 	return ""

@@ -212,6 +212,7 @@ func TestAMethodInDisguiseIsRefusedWhereThereAreRules(t *testing.T) {
 		{"default allow", "/x?_method=DELETE", "X-HTTP-Method", "MERGE", "", "ok"}, // there are none
 		{"deny DELETE *", "/x?a=b&_method=DELETE", "", "", "", refused + " _method"},
 		{"deny DELETE *", "/x?a=b;%5Fmethod=DELETE", "", "", "", refused + " _method"},
+		{"deny DELETE *", "/x?%5f%6d%65%74%68%6f%64=DELETE", "", "", "", refused + " _method"},
 		{"deny DELETE *", "/x?%20.Method[]=DELETE", "", "", "", refused + " _method"},
 		{"deny DELETE *", "/x?X-HTTP-Method-Override=DELETE", "", "", "", refused + " _method"},
 		{"deny DELETE *", "/x?method=DELETE&my_method=1", "", "", "", "ok"},
