@@ -56,7 +56,12 @@ func overrideParam(params string) bool {
 			name = plain
 		}
 		name, _, _ = strings.Cut(strings.TrimLeft(name, " \x00"), "\x00")
-		name = strings.NewReplacer(".", "_", " ", "_").Replace(name)
+		name = strings.Map(func(c rune) rune {
+			if c == '.' || c == ' ' {
+				return '_'
+			}
+			return c
+		}, name)
 		if bracket := strings.IndexByte(name, '['); bracket > 0 {
 			name = name[:bracket]
 		} else if bracket == 0 {
