@@ -57,6 +57,7 @@ var rooms = map[string][]string{
 	"gateway":             {"audit", "caller", "connection", "credential", "egress", "problem", "secret", "toolkit"},
 	"gateway/gatewaytest": {"audit", "caller", "connection", "credential", "egress", "gateway", "problem", "secret", "toolkit"},
 	"gateway/streamtest":  {"gateway/gatewaytest"},
+	"policy":              {"gateway", "problem", "toolkit"},
 	"connect": {
 		"audit", "caller", "connection", "credential", "oauth", "problem", "secret",
 		"tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit",
@@ -90,6 +91,8 @@ var owners = map[string][]string{
 	"go.etcd.io/bbolt":        {"tokencache/store/filestore"},
 	"golang.org/x/oauth2":     {"oauth", "signin"},
 	"github.com/coreos/":      {"signin"},
+	"golang.org/x/time":       {"policy"},
+	"github.com/sony/":        {"policy"},
 	"github.com/redis/":       {"tokencache/store/redisstore", "tokencache/store/redistest"},
 }
 

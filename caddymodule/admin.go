@@ -74,7 +74,7 @@ func (a *App) job(ctx context.Context, name string, body []byte) (json.RawMessag
 		return nil, err
 	}
 	defer a.leave()
-	return do(ctx, &workplace{app: a, store: e.state.store, ring: e.ring, vault: e.cache.vault, connected: e.cache.tokens.Put, audit: e.audit, people: e.people}, name, body)
+	return do(ctx, &workplace{app: a, store: e.state.store, ring: e.ring, vault: e.cache.vault, connected: e.cache.tokens.Put, audit: e.audit, people: e.people, policy: e.state.policy}, name, body)
 }
 
 var _ caddy.AdminRouter = AdminRoutes{}

@@ -46,6 +46,14 @@ type Agent struct {
 	// `call connect`.
 	Rights []string `json:"rights,omitempty"`
 
+	// Which calls the agent may make, by toolkit; `*` is for all of them. These rules
+	// hold beside the toolkits' own. Default: all that the toolkits allow.
+	Rules map[string]*Rules `json:"rules,omitempty"`
+
+	// How many calls the agent may make, to all toolkits together. Default: as many as it
+	// likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
 	keys []secret.String
 }
 

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/policy"
 )
 
 func init() {
@@ -92,6 +93,10 @@ type App struct {
 	// The APIs that agents may reach, by name.
 	Toolkits map[string]*Toolkit `json:"toolkits,omitempty"`
 
+	// How many calls may be made, by all agents and to all toolkits. Default: as many as
+	// anybody likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
 	// The HTTP status of the answer that asks a user to connect. SDKs lose or
 	// retry many others. Default: 403.
 	AuthRequiredStatus int `json:"auth_required_status,omitempty"`
@@ -112,6 +117,7 @@ type App struct {
 	localOnly bool
 	opener    StoreOpener
 	toolkits  map[string]*endpoint
+	policy    *policy.Policy
 	auditTo   io.WriteCloser
 	pages     atomic.Bool // some site has the connect pages
 	active    atomic.Bool // the configuration is the running one, or was
@@ -158,6 +164,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.auditTo = auditWriter(a.Audit)
 	if err := a.provisionToolkits(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionPolicy(); err != nil {
 		return err
 	}
 	return a.provisionProject()

@@ -30,6 +30,7 @@ import (
 //		language             en | de
 //		branding { … }
 //		auth_required_status <code>
+//		limit                <by> <calls>/<duration> [burst <calls>]
 //		agent <name> {
 //			key      <placeholder>...
 //			tenant   <name>
@@ -37,6 +38,8 @@ import (
 //			acts_for any | <user>...
 //			callback_urls <url>...
 //			rights   call connect mint
+//			limit    <by> <calls>/<duration> [burst <calls>]
+//			rules <toolkit>|* { allow …, deny …, default …, read_only }
 //		}
 //		toolkit <name> {
 //			name         <text>
@@ -62,6 +65,21 @@ import (
 //			timeout      <duration>
 //			max_replay   <size> | off
 //			allow_private
+//			allow        <methods> <path>
+//			deny         <methods> <path>
+//			default      allow | deny
+//			read_only
+//			limit        <by> <calls>/<duration> [burst <calls>]
+//			cooldown     off | { … }
+//			breaker      on | off
+//			retry        <times>
+//			concurrency  <by> <calls> [queue <calls> [<duration>]]
+//			connect_timeout, idle_timeout, total_timeout <duration>
+//			max_request, max_response <size>
+//			reads        <method>... | <methods> <path>
+//			writes       <methods> <path>
+//			graphql      <path>...
+//			credential_paths <methods> <path>
 //			transport    http { … }
 //		}
 //	}
@@ -97,6 +115,7 @@ func (a *App) options() options {
 		"branding":             {"branding { … }", into(&a.Branding, func(b *Branding) parser { return b.parse })},
 		"language":             {"language en or language de", checked(text(&a.Language), &a.Language, a.checkLanguage)},
 		"auth_required_status": {"auth_required_status <code>, 400 to 499", status(&a.AuthRequiredStatus)},
+		"limit*":               limitOption(&a.Limits),
 		"agent*":               {"agent <name> { … }", a.parseAgent},
 		"toolkit*":             {"toolkit <name> { … }", a.parseToolkit},
 	}
@@ -124,6 +143,8 @@ func (a *App) parseAgent(d *caddyfile.Dispenser) error {
 		"toolkits":      {"toolkits <name>...", texts(&agent.Toolkits)},
 		"callback_urls": {"callback_urls <url>..., such as callback_urls https://app.example.com/connected", texts(&agent.CallbackURLs)},
 		"rights":        {"rights <right>..., of call, connect and mint", texts(&agent.Rights)},
+		"rules*":        {"rules <toolkit> { … }, or rules * { … }, with allow, deny, default and read_only in the block", agent.parseRules},
+		"limit*":        limitOption(&agent.Limits),
 		"acts_for":      {"acts_for any, or acts_for <user>...", agent.parseActsFor},
 	})
 	if err != nil {
@@ -198,7 +219,26 @@ func (t *Toolkit) options() options {
 		"timeout":        {"timeout <duration>, such as timeout 15s", duration(&t.Timeout)},
 		"max_replay":     {"max_replay <size> or max_replay off, such as max_replay 1MiB", size(&t.MaxReplay)},
 		"allow_private":  {"allow_private", flag(&t.AllowPrivate)},
-		"transport":      {"transport http { … }", t.parseTransport},
+
+		"allow*":            t.inRules("allow*"),
+		"deny*":             t.inRules("deny*"),
+		"default":           t.inRules("default"),
+		"read_only":         t.inRules("read_only"),
+		"limit*":            limitOption(&t.Limits),
+		"cooldown":          {"cooldown off, or cooldown { wait_up_to <duration>, when …, shared, per_path }", into(&t.Cooldown, func(c *Cooldown) parser { return c.parse })},
+		"breaker":           {"breaker on or breaker off", oneOf(&t.Breaker, "on", "off")},
+		"concurrency*":      {concurrencyUsage, t.parseConcurrency},
+		"retry":             {"retry <times>, 1 to 5", within(&t.Retry, 1, 5)},
+		"connect_timeout":   {"connect_timeout <duration>, such as connect_timeout 2s", duration(&t.ConnectTimeout)},
+		"idle_timeout":      {"idle_timeout <duration>, such as idle_timeout 5m", duration(&t.IdleTimeout)},
+		"total_timeout":     {"total_timeout <duration>, such as total_timeout 10m", duration(&t.TotalTimeout)},
+		"max_request":       {"max_request <size>, such as max_request 10MiB", size(&t.MaxRequest)},
+		"max_response":      {"max_response <size>, such as max_response 100MiB", size(&t.MaxResponse)},
+		"reads*":            {"reads <method>..., such as reads GET HEAD OPTIONS, or reads <method>[,<method>...] <path>, such as reads POST /search", scopes(&t.Reads)},
+		"writes*":           {"writes <method>[,<method>...] <path>, such as writes GET /logout", rule(&t.Writes)},
+		"graphql":           {"graphql <path>..., such as graphql /graphql", texts(&t.GraphQL)},
+		"credential_paths*": {"credential_paths <method>[,<method>...] <path>, such as credential_paths POST /auth.revoke", rule(&t.CredentialPaths)},
+		"transport":         {"transport http { … }", t.parseTransport},
 	}
 }
 

@@ -25,5 +25,8 @@ func init() {
 
 // Commands are Toolgate's own commands, for a binary that wants them at the top.
 func Commands() []caddycmd.Command {
-	return []caddycmd.Command{demoCommand(), keysCommand(), storeCommand(), connectionsCommand(), linksCommand(), sessionsCommand(), usersCommand()}
+	return []caddycmd.Command{
+		demoCommand(), keysCommand(), storeCommand(), connectionsCommand(), linksCommand(), sessionsCommand(), usersCommand(),
+		breakerCommand(), explainCommand(),
+	}
 }

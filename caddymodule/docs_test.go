@@ -55,7 +55,7 @@ func TestEveryOptionHasAComment(t *testing.T) {
 // The tables of options in the code are what the Caddyfile knows.
 func TestEveryCaddyfileOptionIsDocumented(t *testing.T) {
 	var source []byte
-	for _, file := range []string{"caddyfile.go", "apikey.go", "oauth2.go", "redis.go", "variable.go", "branding.go"} {
+	for _, file := range []string{"caddyfile.go", "apikey.go", "oauth2.go", "redis.go", "variable.go", "branding.go", "policy.go", "cooldown.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestEveryCaddyfileOptionIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`(?m)^\t+"([a-z0-9_]+)\*?":\s+\{`).FindAllStringSubmatch(string(source), -1)
+	names := regexp.MustCompile(`(?m)^\t+"([a-z0-9_]+)\*?":\s+(?:\{|t\.in|limitO)`).FindAllStringSubmatch(string(source), -1)
 	if len(names) < 60 {
 		t.Fatalf("found only %d options", len(names))
 	}

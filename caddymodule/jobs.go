@@ -19,6 +19,7 @@ import (
 	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/custody"
+	"github.com/toolgate/toolgate/policy"
 	"github.com/toolgate/toolgate/tokencache/seal"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -35,6 +36,7 @@ type workplace struct {
 	audit     *audit.Writer
 	// people gives and takes back connections.
 	people *connect.Service
+	policy *policy.State // nil where no gateway runs
 }
 
 // jobs are all that commands can ask for. Each is one step, so that it is answered
@@ -51,6 +53,9 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"store/compare":      job(compareRecords),
 	"connections/import": job(importGrants),
 	"connections/list":   job(findConnections),
+	"breakers/list":      job(findBreakers),
+	"breakers/reset":     job(closeBreakers),
+	"explain":            job(explainCall),
 	"links/list":         job(findLinks),
 	"links/revoke":       job(endLinks),
 	"sessions/revoke":    job(endSessions),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/toolgate/toolgate/connect"
 	"github.com/toolgate/toolgate/gateway"
+	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/tokencache"
 )
 
@@ -19,7 +20,7 @@ import (
 func (a *App) logCall(e gateway.Event) {
 	level, message := zapcore.DebugLevel, "call"
 	switch {
-	case e.Status >= 500:
+	case e.Status >= 500 && e.Code != problem.CircuitOpen: // which has a line of its own, once
 		level, message = zapcore.WarnLevel, "call failed"
 	case e.Code != "":
 		level, message = zapcore.InfoLevel, "call refused"

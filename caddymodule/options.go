@@ -237,6 +237,20 @@ func status(to *int) parser {
 	}
 }
 
+// within reads a number between two.
+func within(to *int, least, most int) parser {
+	return func(d *caddyfile.Dispenser) (err error) {
+		var written string
+		if err := text(&written)(d); err != nil {
+			return err
+		}
+		if *to, err = strconv.Atoi(written); err != nil || *to < least || *to > most {
+			return errUsage
+		}
+		return nil
+	}
+}
+
 func flag(to *bool) parser {
 	return func(d *caddyfile.Dispenser) error {
 		if d.NextArg() {

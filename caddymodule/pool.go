@@ -16,6 +16,7 @@ import (
 
 	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/handover"
+	"github.com/toolgate/toolgate/policy"
 	"github.com/toolgate/toolgate/session"
 	"github.com/toolgate/toolgate/tokencache"
 	"github.com/toolgate/toolgate/tokencache/seal"
@@ -42,9 +43,10 @@ type pool struct {
 type state struct {
 	key    string
 	store  store.Store
-	users  int             // pool.mu
-	ending bool            // pool.mu: nobody new may have it
-	closed chan struct{}   // closed when the store is
+	users  int           // pool.mu
+	ending bool          // pool.mu: nobody new may have it
+	closed chan struct{} // closed when the store is
+	policy *policy.State
 	watch  context.Context // until the store is closed
 	end    context.CancelFunc
 
@@ -76,7 +78,8 @@ func (p *pool) take(opener StoreOpener) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &state{key: key, store: st, users: 1, closed: make(chan struct{}), caches: map[string]*cache{}}
+	s := &state{key: key, store: st, users: 1, closed: make(chan struct{}), policy: policy.NewState(), caches: map[string]*cache{}}
+	s.policy.Report(logBreaker)
 	s.watch, s.end = context.WithCancel(context.Background())
 	if shared, ok := opener.(SharedStoreOpener); ok {
 		s.settings = shared.Settings()
@@ -179,6 +182,7 @@ func (s *state) processKey() (*seal.Ring, error) {
 // sweep removes what has expired, in steps that hold nobody up for long, and lets the
 // caches forget what nobody uses.
 func (s *state) sweep() error {
+	s.policy.Sweep(time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for _, c := range s.inUse() {

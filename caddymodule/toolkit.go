@@ -57,6 +57,34 @@ type Toolkit struct {
 	// Default: 60 seconds.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// How long to wait until the connection to the provider stands. Default: 3 seconds to
+	// reach it, and 5 for TLS.
+	ConnectTimeout caddy.Duration `json:"connect_timeout,omitempty"`
+
+	// How long an answer may be silent once it has begun. It is then cut off. Default:
+	// for ever.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// How long a call may take with everything, streams too, but for upgraded connections
+	// such as WebSockets. Default: for ever.
+	TotalTimeout caddy.Duration `json:"total_timeout,omitempty"`
+
+	// The largest upload, in bytes. Default: any.
+	MaxRequest int64 `json:"max_request,omitempty"`
+
+	// The largest answer, in bytes. One whose length is not said before is cut off.
+	// Default: any.
+	MaxResponse int64 `json:"max_response,omitempty"`
+
+	// How often a call that came to nothing is made again, up to 5 times: only methods
+	// that may be repeated, or calls with an `Idempotency-Key`, and only where the
+	// connection failed or the answer is 502, 503 or 504. All retries together are a
+	// tenth of the calls at most. Default: never.
+	Retry int `json:"retry,omitempty"`
+
+	// How many calls may be under way at once. Default: as many as anybody likes.
+	Concurrency []*Concurrency `json:"concurrency,omitempty"`
+
 	// How many bytes of an upload are kept in memory, so that it can be sent
 	// again when the provider refuses the token. -1: none. Default: 1 MiB.
 	MaxReplay int64 `json:"max_replay,omitempty"`
@@ -92,6 +120,36 @@ type Toolkit struct {
 	// names, be addresses of a private network, for a provider that is reached inside.
 	// Other hosts that are written here may be so anyway.
 	AllowPrivate bool `json:"allow_private,omitempty"`
+
+	// Which calls may be made. Default: all, but for those that mint or revoke
+	// credentials.
+	Rules *Rules `json:"rules,omitempty"`
+
+	// How many calls may be made to this toolkit. Default: as many as anybody likes.
+	Limits []*Limit `json:"limits,omitempty"`
+
+	// What is done where the provider asks for a pause. Default: calls of that connection
+	// are refused until it is over.
+	Cooldown *Cooldown `json:"cooldown,omitempty"`
+
+	// A host of the toolkit that keeps failing is left alone for a moment: `on` or `off`.
+	// Default: `on`.
+	Breaker string `json:"breaker,omitempty"`
+
+	// What reads and changes nothing, for `read_only`: methods, or `POST /search` where a
+	// path reads with a method that otherwise does not. Default: the catalogue's.
+	Reads []string `json:"reads,omitempty"`
+
+	// What changes something with a method that otherwise reads, as `GET /logout`.
+	Writes []string `json:"writes,omitempty"`
+
+	// Paths of GraphQL: their queries read, everything else does not.
+	GraphQL []string `json:"graphql,omitempty"`
+
+	// Calls that mint, exchange or revoke credentials, such as `POST /auth.revoke`. They
+	// may be made only where an `allow` names the path without a wildcard. The
+	// toolkit's OAuth endpoints are among them anyway. Default: the catalogue's.
+	CredentialPaths []string `json:"credential_paths,omitempty"`
 
 	// The HTTP transport to the provider: TLS, DNS, proxy, keep-alive and
 	// protocol versions, as in reverse_proxy's `transport http`.
@@ -181,7 +239,13 @@ func (t *Toolkit) check(id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = transportOptions(tk, t.TransportRaw)
+	if _, err = transportOptions(tk, t.TransportRaw); err != nil {
+		return err
+	}
+	p, err := t.policy(tk)
+	if err == nil {
+		err = p.Check()
+	}
 	return err
 }
 
@@ -283,7 +347,10 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
-		ExpectAccount: t.ExpectAccount,
+		ExpectAccount: t.ExpectAccount, Reading: reading(t.Reads, t.Writes, t.GraphQL), CredentialPaths: t.CredentialPaths,
+		Throttling: t.Cooldown.throttling(),
+		Times:      toolkit.Times{Connect: time.Duration(t.ConnectTimeout), Idle: time.Duration(t.IdleTimeout), Total: time.Duration(t.TotalTimeout)},
+		Sizes:      toolkit.Sizes{Request: t.MaxRequest, Response: t.MaxResponse},
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

@@ -4,10 +4,12 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,10 +79,22 @@ func loadTransport(ctx caddy.Context, options *reverseproxy.HTTPTransport, guard
 	}
 	t := &transport{http: module.(*reverseproxy.HTTPTransport)}
 	inner := t.http.Transport
-	inner.DialContext = egress.Keep(egress.Guard(egress.HearOut(inner.DialContext), guarded))
+	inner.DialContext = egress.Keep(egress.Guard(egress.HearOut(plainly(inner.DialContext)), guarded))
 	inner.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience, WriteByteTimeout: writePatience, MaxReceiveBufferPerStream: readAhead}
 	t.calls = egress.Apart(inner)
 	return t, nil
+}
+
+// plainly says in Go's own words that nobody was reached. Caddy's error for it does not
+// tell what is in it.
+func plainly(dial egress.Dial) egress.Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if failed, ok := errors.AsType[reverseproxy.DialError](err); ok {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: failed}
+		}
+		return conn, err
+	}
 }
 
 // transportOptions are the operator's, checked, and ours where they say nothing.
@@ -154,6 +168,12 @@ func defaultTransport(o *reverseproxy.HTTPTransport, tk *toolkit.Toolkit) {
 		}
 		if o.TLS.HandshakeTimeout == 0 {
 			o.TLS.HandshakeTimeout = caddy.Duration(5 * time.Second)
+		}
+	}
+	if connect := caddy.Duration(tk.Times.Connect); connect > 0 {
+		o.DialTimeout = connect
+		if o.TLS != nil {
+			o.TLS.HandshakeTimeout = connect
 		}
 	}
 	if tk.Timeout > 0 {

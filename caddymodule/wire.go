@@ -131,6 +131,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Links:              links{e},
 		Sessions:           desk,
 		Audit:              record,
+		Policy:             a.policy.With(a.state.policy),
 		AuthRequiredStatus: a.AuthRequiredStatus,
 		Observe:            a.logCall,
 	})

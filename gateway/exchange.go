@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -50,12 +51,19 @@ type exchange struct {
 	cut       string // the path's first segment, which chose the toolkit and was cut off
 	account   string // as the agent names it; "" is the user's default
 
+	// admit
+	call *Call // what a policy is asked about; nil where there is none
+
 	// authorize, which also puts the connection's variables into target
 	own        *toolkit.Toolkit      // toolkit at the addresses of grant
 	grant      connection.Connection // zero where the operator's key is used
 	since      uint64                // how many grants had been taken back when it was read
 	credential credential.Credential
 	secrets    []string // of credential and those before it
+
+	// enter
+	visit   Visit // nil: nobody wants to know
+	bounded bound // in time
 
 	// send
 	answer     *http.Response
@@ -74,9 +82,10 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, m Mount) *exchan
 	x := &exchange{id: rand.Text(), start: g.cfg.Now(), mount: m, in: r, w: w, body: newReplay(r)}
 	// Now, because the server writes to the map while it reads the body. Some
 	// servers merge a trailer into the header, so it may not hold what routes or
-	// frames a request either (RFC 9110 §6.5.1).
+	// frames a request either (RFC 9110 §6.5.1), such as another method: a policy has
+	// judged the call before a trailer comes.
 	for name := range r.Trailer {
-		if !credential.Withheld(name) && httpguts.ValidTrailerHeader(name) {
+		if !credential.Withheld(name) && !strings.Contains(strings.ToLower(name), "method") && httpguts.ValidTrailerHeader(name) {
 			x.trailer = append(x.trailer, name)
 		}
 	}

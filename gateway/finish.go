@@ -47,6 +47,10 @@ func (g *Gateway) finish(x *exchange) {
 		// Not before: over HTTP/2 closing waits for the upload's reader to end.
 		x.answer.Body.Close()
 	}
+	if x.visit != nil {
+		x.visit.Leave()
+	}
+	x.bounded.end()
 	if g.cfg.Observe == nil {
 		return
 	}

@@ -12,7 +12,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -68,12 +67,6 @@ type Sessions interface {
 	Open(token string) (*caller.Session, error)
 	// Revoked reports whether a session that was good has been taken back.
 	Revoked(s *caller.Session) bool
-}
-
-// Policy decides whether a call may be made now. Nil admits everything.
-type Policy interface {
-	// Admit returns nil or a *problem.Problem.
-	Admit(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, method string, target *url.URL) error
 }
 
 // Endpoint is a toolkit and the way to it.

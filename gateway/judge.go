@@ -51,7 +51,7 @@ func (g *Gateway) judge(x *exchange) error {
 		// The server panics over one.
 		return problem.New(problem.UpstreamUnreachable, "status", x.toolkit.Name+" answered with a status that is none.")
 	}
-	return nil
+	return x.boundAnswer()
 }
 
 // provesToken: a provider that is failing or too busy may not have looked at it.

@@ -67,6 +67,32 @@ func (b *replay) open(trailer http.Header) (r io.ReadCloser, ok bool) {
 	return b.reader, true
 }
 
+// whole reports whether it can be sent again as things stand.
+func (b *replay) whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.generation >= 0 && b.wholeLocked() && (b.failure == nil || b.failure == io.EOF)
+}
+
+// Peek reads the beginning ahead, whatever the capture's limit. The first reader gets it
+// from the capture.
+func (b *replay) Peek(limit int) (head []byte, whole bool, err error) {
+	if b.empty() {
+		return nil, true, nil
+	}
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	for b.unread() && b.sourceError() == nil && len(b.captured) <= limit {
+		n, err := b.source.Read((*buffer)[:min(len(*buffer), limit+1-len(b.captured))])
+		b.mu.Lock()
+		b.tookLocked((*buffer)[:n], err, true)
+		b.mu.Unlock()
+	}
+	return b.captured[:min(len(b.captured), limit)], !b.unread() && len(b.captured) <= limit, b.sourceError()
+}
+
 // forget lets go of the capture: there is an answer, and the body is not sent again. What
 // the latest reader has not had yet is kept for it.
 func (b *replay) forget() {

@@ -25,7 +25,7 @@ import (
 func (g *Gateway) send(x *exchange) error {
 	x.body.limit = cmp.Or(x.toolkit.MaxReplay, toolkit.DefaultMaxReplay)
 	x.allowFullDuplex()
-	answer, err := x.attempt()
+	answer, err := x.try()
 	if err != nil {
 		return x.upstreamProblem(err)
 	}
@@ -37,7 +37,7 @@ func (g *Gateway) send(x *exchange) error {
 	if err := g.renew(x); err != nil {
 		return err
 	}
-	if x.answer, err = x.attempt(); err != nil {
+	if x.answer, err = x.try(); err != nil {
 		return x.upstreamProblem(err)
 	}
 	x.turnedDown = x.refused()
@@ -114,13 +114,13 @@ func (x *exchange) outgoing() (*http.Request, error) {
 // operator's key is everybody's, and so are its connections.
 func (x *exchange) ctx() context.Context {
 	if !x.toolkit.Auth.PerUser {
-		return x.in.Context()
+		return x.bounded.ctx
 	}
 	owner := x.caller.Tenant + "\x00" + x.caller.User
 	if account := x.grant.Key.Account; account != "" {
 		owner += "\x00" + account
 	}
-	return egress.For(x.in.Context(), owner)
+	return egress.For(x.bounded.ctx, owner)
 }
 
 // hostHeader leaves out a default port: some providers, and every signature, take

@@ -38,6 +38,7 @@ var steps = [...]struct {
 	{"resolve", (*Gateway).resolve},     // which toolkit, which address?
 	{"admit", (*Gateway).admit},         // may this call be made now?
 	{"authorize", (*Gateway).authorize}, // a credential that works now, or a link
+	{"enter", (*Gateway).enter},         // is there room at the provider?
 	{"record", (*Gateway).record},       // on paper before it leaves
 	{"send", (*Gateway).send},           // out, and once more after a 401
 	{"judge", (*Gateway).judge},         // what does the answer mean?

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // signLimit is the largest body that is looked into for the provider's own sign, in
@@ -29,12 +31,15 @@ func (x *exchange) refused() bool {
 	if sign == nil || x.answer.StatusCode != sign.Status || x.in.Method == http.MethodHead || x.answer.ContentLength > signLimit || !isJSON(x.answer.Header) {
 		return false
 	}
+	head, whole := x.readAhead()
+	return whole && slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+}
+
+// readAhead gives the beginning of the answer's body, and whether that is all of it.
+func (x *exchange) readAhead() (head []byte, whole bool) {
 	head, err := io.ReadAll(io.LimitReader(x.answer.Body, signLimit+1))
 	x.answer.Body = &ahead{Reader: io.MultiReader(bytes.NewReader(head), rest{x.answer.Body, err}), Closer: x.answer.Body}
-	if err != nil || len(head) > signLimit {
-		return false
-	}
-	return slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+	return head, err == nil && len(head) <= signLimit
 }
 
 // ahead is a body of which the beginning has been read.
@@ -95,9 +100,13 @@ func field(text []byte, path string) string {
 	return found
 }
 
+func saysInBody(signs []toolkit.Throttle) bool {
+	return slices.ContainsFunc(signs, func(s toolkit.Throttle) bool { return s.Body != "" })
+}
+
 // readable keeps the provider from packing its answer in a way that we cannot look into.
 func (x *exchange) readable(h http.Header) {
-	if x.toolkit.Auth.Refused == nil || h["Accept-Encoding"] == nil {
+	if h["Accept-Encoding"] == nil || x.toolkit.Auth.Refused == nil && !saysInBody(x.toolkit.Throttling.Signs) {
 		return
 	}
 	for _, value := range h["Accept-Encoding"] {

@@ -18,10 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
-	"github.com/toolgate/toolgate/toolkit"
 )
 
 // judging is a policy that says the same to all.
@@ -30,10 +28,12 @@ type judging struct {
 	asked   string
 }
 
-func (j *judging) Admit(_ context.Context, who caller.Caller, _ *toolkit.Toolkit, method string, target *url.URL) error {
-	j.asked = who.User + " " + method + " " + target.String()
+func (j *judging) Admit(_ context.Context, c *gateway.Call) error {
+	j.asked = c.Caller.User + " " + c.Method + " " + c.Target.String()
 	return j.verdict
 }
+
+func (j *judging) Enter(context.Context, *gateway.Call) (gateway.Visit, error) { return nil, nil }
 
 // reaching puts another way to all toolkits in.
 func reaching(upstream http.RoundTripper) gatewaytest.Options {

@@ -37,6 +37,9 @@ const (
 	BrowserRequest   Code = "browser_request"
 	ToolkitForbidden Code = "toolkit_not_allowed"
 	NotPermitted     Code = "not_permitted" // the operator's rules do not allow it
+	RateLimited      Code = "rate_limited"
+	CoolingDown      Code = "cooling_down" // the provider wants no calls for a while
+	CircuitOpen      Code = "circuit_open" // the provider is ill
 	Inactive         Code = "connection_inactive"
 	UnknownToolkit   Code = "unknown_toolkit"
 	NotFound         Code = "not_found"
@@ -54,6 +57,7 @@ const (
 	CredentialRejected  Code = "credential_rejected"
 	UpstreamUnreachable Code = "upstream_unreachable"
 	UpstreamTimeout     Code = "upstream_timeout"
+	ResponseTooLarge    Code = "response_too_large"
 	Internal            Code = "internal"
 )
 
@@ -99,6 +103,9 @@ type Problem struct {
 
 	// RetryAfter is sent where the same request can succeed later by itself.
 	RetryAfter time.Duration
+	// RateLimit and RateLimitPolicy are the values of these headers on a 429 (IETF
+	// draft-ietf-httpapi-ratelimit-headers).
+	RateLimit, RateLimitPolicy string
 	// Status overrides the table's. Zero: the table's.
 	Status int
 	// Challenge is the value of WWW-Authenticate on a 401.

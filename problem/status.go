@@ -42,6 +42,10 @@ var status = map[Code]struct {
 	MethodRefused:    {http.StatusMethodNotAllowed, "Method not allowed"},
 	TooManyLinks:     {http.StatusTooManyRequests, "Too many links"},
 
+	RateLimited: {http.StatusTooManyRequests, "Too many calls"},
+	CoolingDown: {http.StatusTooManyRequests, "Provider wants a pause"},
+	CircuitOpen: {http.StatusServiceUnavailable, "Provider is failing"},
+
 	ToolkitDraft:       {http.StatusServiceUnavailable, "Toolkit not set up"},
 	StorageUnavailable: {http.StatusServiceUnavailable, "Storage unavailable"},
 	KeyMissing:         {http.StatusServiceUnavailable, "Encryption key missing"},
@@ -52,6 +56,7 @@ var status = map[Code]struct {
 
 	CredentialRejected:  {http.StatusBadGateway, "Operator's credential rejected"},
 	UpstreamUnreachable: {http.StatusBadGateway, "Provider unreachable"},
+	ResponseTooLarge:    {http.StatusBadGateway, "Answer too large"},
 	UpstreamTimeout:     {http.StatusGatewayTimeout, "Provider timed out"},
 	Internal:            {http.StatusInternalServerError, "Internal error"},
 }

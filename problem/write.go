@@ -74,6 +74,10 @@ func (p *Problem) Write(w http.ResponseWriter, accept, requestID string) {
 		h.Set("X-Should-Retry", "false")
 		h.Set("Stripe-Should-Retry", "false")
 	}
+	if p.RateLimit != "" {
+		h.Set("RateLimit", p.RateLimit)
+		h.Set("RateLimit-Policy", p.RateLimitPolicy)
+	}
 	if p.Challenge != "" {
 		h.Set("WWW-Authenticate", p.Challenge)
 	}
@@ -135,6 +139,8 @@ func (p *Problem) retrySeconds() int { return int(math.Ceil(p.RetryAfter.Seconds
 func (p *Problem) proxyError() string {
 	switch p.Code {
 	case UpstreamUnreachable:
+		return "destination_unavailable"
+	case CircuitOpen:
 		return "destination_unavailable"
 	case UpstreamTimeout:
 		return "http_response_timeout"

@@ -37,12 +37,19 @@ type Definition struct {
 	Identity *Identity `json:"identity,omitempty"`
 	// Probe is a path, maybe with a query, that answers a GET with any key that is good.
 	Probe string `json:"probe,omitempty"`
+	// CredentialPaths are where the API mints, exchanges or revokes credentials, as
+	// patterns with a method: "POST /auth.revoke". The OAuth endpoints need not be named.
+	CredentialPaths []string   `json:"credential_paths,omitempty"`
+	Reading         Reading    `json:"reading,omitzero"`
+	Throttling      Throttling `json:"throttling,omitzero"`
 	// HelpURL is where one registers a client or finds a key, and Help says how.
 	Help    string `json:"help,omitempty"`
 	HelpURL string `json:"help_url,omitempty"`
 	// Sources say where the facts of this file are from.
 	Sources []string `json:"sources,omitempty"`
 
+	Times         Times         `json:"-"`
+	Sizes         Sizes         `json:"-"`
 	Timeout       time.Duration `json:"-"`
 	MaxReplay     int64         `json:"-"`
 	ExpectAccount []string      `json:"-"`
@@ -83,6 +90,9 @@ func (d Definition) Over(over Definition) Definition {
 	d.Probe = cmp.Or(over.Probe, d.Probe)
 	d.Help = cmp.Or(over.Help, d.Help)
 	d.HelpURL = cmp.Or(over.HelpURL, d.HelpURL)
+	d.CredentialPaths = slices.Concat(d.CredentialPaths, over.CredentialPaths)
+	d.Reading, d.Throttling = d.Reading.over(over.Reading), d.Throttling.over(over.Throttling)
+	d.Times, d.Sizes = cmp.Or(over.Times, d.Times), cmp.Or(over.Sizes, d.Sizes)
 	d.Timeout = cmp.Or(over.Timeout, d.Timeout)
 	d.MaxReplay = cmp.Or(over.MaxReplay, d.MaxReplay)
 	d.ExpectAccount = slices.Concat(d.ExpectAccount, over.ExpectAccount)
@@ -174,6 +184,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		return nil, err
 	}
 	if err := t.checkIdentity(); err != nil {
+		return nil, err
+	}
+	if err := d.policy(t); err != nil {
 		return nil, err
 	}
 	slices.Sort(t.Missing)

@@ -54,6 +54,13 @@ type Toolkit struct {
 	// Help and HelpURL tell users where they find their own key.
 	Help, HelpURL string
 
+	// CredentialPaths are where the API mints, exchanges or revokes credentials.
+	CredentialPaths []string
+	Reading         Reading
+	Throttling      Throttling
+	Times           Times
+	Sizes           Sizes
+
 	// Timeout bounds the wait for the response's header. Zero: 60 seconds.
 	Timeout time.Duration
 	// MaxReplay is how many bytes of an upload are kept so that it can be sent

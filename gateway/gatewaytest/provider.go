@@ -179,3 +179,6 @@ func (p *Provider) transport() *http.Transport {
 	}
 	return tr
 }
+
+// Close stops listening: whoever dials is refused.
+func (p *Provider) Close() { p.server.Close() }
