@@ -22,6 +22,8 @@ import (
 type Config struct {
 	// PublicURL is where the API is reached: below it at /v1/.
 	PublicURL *url.URL
+	// Here reports whether a request came to that URL's host.
+	Here func(r *http.Request) bool
 	// AgentsURL is where agents call toolkits.
 	AgentsURL *url.URL
 	Toolkits  map[string]*toolkit.Toolkit
@@ -86,7 +88,7 @@ type visit struct {
 // Handles reports whether the request is for the API: one of its own paths, on the
 // public URL's host. A request that names a toolkit is for the gateway.
 func (s *Service) Handles(r *http.Request) bool {
-	if r.Header["X-Toolkit"] != nil || !strings.EqualFold(r.Host, s.cfg.PublicURL.Host) {
+	if r.Header["X-Toolkit"] != nil || !s.cfg.Here(r) {
 		return false
 	}
 	page, _, _ := s.page(r.URL.Path)

@@ -22,6 +22,8 @@ import (
 
 // Revocations take sessions back; *session.Revocations does.
 type Revocations interface {
+	// Refresh learns of those that other gateways have taken back.
+	Refresh(ctx context.Context) (changed bool, err error)
 	Revoke(ctx context.Context, who session.Owner, id string) error
 	RevokeUser(ctx context.Context, tenant, user string) error
 }
@@ -99,12 +101,24 @@ func (s *Service) makeSession(v *visit) error {
 		return err
 	}
 	return s.once(v, text, func() (int, []byte, time.Time, error) {
+		s.catchUp(v.r.Context())
 		token, made := s.cfg.Sessions.Mint(wanted)
 		if err := s.note(v, audit.SessionMade, made.User, made.ID); err != nil {
 			return 0, nil, time.Time{}, err
 		}
 		return http.StatusCreated, encode(s.describe(token, made)), made.Expires, nil
 	})
+}
+
+// catchUpLimit bounds it: a store that is away keeps nobody from a session.
+const catchUpLimit = 2 * time.Second
+
+// catchUp learns what was taken back until now, so that who signs out at one gateway and in
+// again at another has a session behind that, and not among those that are over.
+func (s *Service) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
+	defer cancel()
+	_, _ = s.cfg.Revocations.Refresh(ctx)
 }
 
 // wanted is the session that is asked for. It can do no more than the agent.

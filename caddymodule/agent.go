@@ -5,6 +5,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -57,6 +58,8 @@ type Agent struct {
 	keys []secret.String
 }
 
+const maxCallbackURL = 2048
+
 // checkCallbackURL tells what is wrong with an address that users are to be sent to. It
 // is strict: what two parsers read in two ways may lead to another place than the
 // operator believes.
@@ -65,6 +68,8 @@ func checkCallbackURL(text string) error {
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(text, "*\\ {}"):
 		return errors.New("an address such as https://app.example.com/connected, please, without wildcards")
+	case len(text) > maxCallbackURL:
+		return fmt.Errorf("at most %d characters, please: it is in tokens and addresses", maxCallbackURL)
 	case u.Scheme == "http" && !gateway.LoopbackHost(u.Host):
 		return errors.New("https, please (http is fine on this machine)")
 	case u.User != nil:

@@ -90,7 +90,7 @@ const followEvery = 500 * time.Millisecond
 func (a *App) followSessions(ctx context.Context) {
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
-	dismissed := false
+	dismissed, seen := false, uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -106,6 +106,11 @@ func (a *App) followSessions(ctx context.Context) {
 			dismissed = true
 		}
 		a.followOnce(ctx, e)
+		// It may be a call that has read what is new.
+		if news := e.cache.revoked.News(); news != seen {
+			e.state.gateways.endRevoked()
+			seen = news
+		}
 		a.leave()
 	}
 }
@@ -113,12 +118,8 @@ func (a *App) followSessions(ctx context.Context) {
 func (a *App) followOnce(ctx context.Context, e *engine) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	changed, err := e.cache.revoked.Refresh(ctx)
-	switch {
-	case err != nil:
+	if _, err := e.cache.revoked.Refresh(ctx); err != nil {
 		a.log.Debug("reading which sessions are revoked", zap.Error(err)) // the store's own lines say that it is away
-	case changed:
-		e.state.gateways.endRevoked()
 	}
 }
 

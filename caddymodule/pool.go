@@ -159,6 +159,9 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 		}
 		changed := func(key connection.Key) { s.gateways.changed(v, key) }
 		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed}), revoked: session.NewRevocations(v, time.Now)}
+		for _, other := range s.caches {
+			c.revoked = other.revoked.With(v)
+		}
 		s.caches[id] = c
 		go func() { _ = c.tokens.Watch(s.watch, s.logNews) }()
 	}

@@ -279,3 +279,21 @@ func elsewhere(t *testing.T, address, id string) {
 		t.Fatal(err)
 	}
 }
+
+// The stream goes on under the configuration, and the keys, that it began with.
+func TestASessionThatIsTakenBackAfterTheKeysWereReplacedEndsItsStreams(t *testing.T) {
+	t.Setenv("SEAL", sealKey)
+	w := newWorld(t)
+	ended := w.streaming()
+	config := w.caddyfile("", "encryption_key {env.SEAL}\n\t\t"+w.minting("call connect mint"), "toolgate_api")
+	w.load(config)
+	w.connect("X-Toolgate-Key", supportKey)
+	made := w.session(`{"user":"alice"}`)
+	w.hear(t, "X-Toolgate-Key", made.Token)
+	t.Setenv("SEAL", seal.NewKey()+"\n"+sealKey)
+	w.load(config + "\n")
+	if status, body, _ := w.api("DELETE", "/v1/sessions/"+made.ID, ""); status != http.StatusNoContent {
+		t.Fatal(status, body)
+	}
+	ended(t)
+}

@@ -181,6 +181,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 	e.people = e.connect
 	e.api = api.New(api.Config{
 		PublicURL:   a.publicURL,
+		Here:        func(r *http.Request) bool { return connect.SameHost(r, a.publicURL) },
 		AgentsURL:   a.agentsURL,
 		Toolkits:    a.toolkitList(),
 		Minter:      e.gateway.Minter,

@@ -5,6 +5,7 @@ package connect
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/toolgate/toolgate/audit"
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 // Agents are those that are configured; *gateway.Gateway knows them.
@@ -166,9 +168,10 @@ func (s *Service) lacksApproval(conn connection.Connection, p *part) bool {
 func (s *Service) approvePage(v visit, status int, l *part, conn connection.Connection, notice string) {
 	tk := s.cfg.Toolkits[l.Toolkit].Toolkit
 	back, to := s.wayBack(l, notice)
+	browser := s.greet(v)
 	data := view{
 		Title: s.say(v, "Let %s use %s?", view{Agent: l.Agent, Lang: s.language(v.r)}.Asker(), tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Since: conn.CreatedAt,
-		Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link), Notice: notice, Back: back, BackTo: to, Mine: s.mine(),
+		Token: s.formToken(browser, l.ID), Shown: s.shown(browser, conn), Minutes: s.minutesLeft(l.link), Notice: notice, Back: back, BackTo: to, Mine: s.mine(),
 	}
 	if s.verifies() {
 		data.Account, data.Label, data.Scopes = conn.AccountLabel, conn.Label, conn.Scopes
@@ -176,6 +179,13 @@ func (s *Service) approvePage(v visit, status int, l *part, conn connection.Conn
 	}
 	v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage
 	s.show(v, status, "approve.html", s.formActions(l.link), data)
+}
+
+// shown is what a page has said of a connection, for its form to bring back: the page may
+// have stood open while somebody connected another account there, or for more.
+func (s *Service) shown(browser string, c connection.Connection) string {
+	said := append([]string{"shown", c.Tenant, c.User, c.Toolkit, c.ID, c.AccountLabel}, slices.Sorted(slices.Values(c.Scopes))...)
+	return s.formToken(browser, vault.Name(said...))
 }
 
 // approve is the button on that page. Nobody is sent to the provider: what it granted is
@@ -186,14 +196,18 @@ func (s *Service) approve(v visit, l *part) {
 		s.trouble(v, l, "approve", err)
 		return
 	}
-	if !ok {
+	browser := s.browser(v.r)
+	same := func(c connection.Connection) bool {
+		return hmac.Equal([]byte(v.r.PostFormValue("shown")), []byte(s.shown(browser, c)))
+	}
+	if !ok || !same(conn) {
 		s.confirmPage(v, http.StatusConflict, l, notices[changed])
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), finishLimit)
 	defer cancel()
-	browser, until := hash(s.browser(v.r)), s.cfg.Now().Add(finishLimit)
-	switch err := s.take(ctx, l, browser, func(p *part) { p.Busy, p.Failure = until, "" }); {
+	until := s.cfg.Now().Add(finishLimit)
+	switch err := s.take(ctx, l, hash(browser), func(p *part) { p.Busy, p.Failure = until, "" }); {
 	case errors.Is(err, errTaken):
 		v.redirect(s.linkURL(l.ID))
 		return
@@ -201,7 +215,7 @@ func (s *Service) approve(v visit, l *part) {
 		s.trouble(v, l, "approve", err)
 		return
 	}
-	now, err := s.let(ctx, v.id, conn.Key, l.Agent, true, func(c connection.Connection) bool { return c.ID == conn.ID && s.lacksApproval(c, l) })
+	now, err := s.let(ctx, v.id, conn.Key, l.Agent, true, func(c connection.Connection) bool { return same(c) && s.lacksApproval(c, l) })
 	failure := ""
 	switch {
 	case errors.Is(err, errChanged), errors.Is(err, connection.ErrNotConnected):
@@ -215,5 +229,5 @@ func (s *Service) approve(v visit, l *part) {
 	if failure != "" {
 		s.report("failed", v, l, failure, err)
 	}
-	s.showEnd(v, l, failure, s.conclude(ctx, v, l, browser, failure))
+	s.showEnd(v, l, failure, s.conclude(ctx, v, l, hash(browser), failure))
 }

@@ -245,6 +245,33 @@ func TestAnApprovalIsOfTheConnectionThatWasShown(t *testing.T) {
 	}
 }
 
+// The page stands open in one tab while somebody connects there in another.
+func TestWhatAnOldPageHasNotShownIsNotApproved(t *testing.T) {
+	for name, change := range map[string]func(*connection.Connection){
+		"another account": func(c *connection.Connection) { c.AccountLabel = "alice@private.example" },
+		"for more":        func(c *connection.Connection) { c.Scopes = append([]string{"admin"}, c.Scopes...) },
+		"another one":     func(c *connection.Connection) { c.ID = "conn_other" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := twoAgents(t)
+			link := w.link(otherBot)
+			p, c := b.get(link), w.connection()
+			change(&c)
+			if _, err := w.vault.Save(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			again := b.press(p)
+			again.want(t, http.StatusConflict, "Let other-bot use Acme?")
+			again.says(t, "has changed meanwhile, so nothing was done")
+			w.wantAgents(t, []string{alice.Agent}, nil)
+			b.press(p, "shown", "").want(t, http.StatusConflict, "Let other-bot use Acme?")
+			w.wantAgents(t, []string{alice.Agent}, nil)
+			b.press(again).want(t, http.StatusOK, "Allowed")
+			w.wantAgents(t, []string{alice.Agent, otherBot.Agent}, nil)
+		})
+	}
+}
+
 func TestARefreshInTheSameMomentKeepsItsToken(t *testing.T) {
 	w, b := twoAgents(t)
 	p := b.get(w.link(otherBot))

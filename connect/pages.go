@@ -41,6 +41,7 @@ type view struct {
 	User     string
 	Scopes   []string
 	Token    string // of the form
+	Shown    string // of what it says about a connection
 	Minutes  int    // that the link still lives
 	Notice   string
 	Account  string

@@ -23,7 +23,7 @@ type visit struct {
 // Handles reports whether the request is for the service: one of its own paths, on
 // the public URL's host. A request that names a toolkit is for the gateway.
 func (s *Service) Handles(r *http.Request) bool {
-	if r.Header["X-Toolkit"] != nil || !sameHost(r, s.cfg.PublicURL) {
+	if r.Header["X-Toolkit"] != nil || !SameHost(r, s.cfg.PublicURL) {
 		return false
 	}
 	_, _, ok := s.page(r.URL.Path)
@@ -102,9 +102,9 @@ func (s *Service) notAllowed(v visit, allow string) {
 	s.message(v, http.StatusMethodNotAllowed, notAPage)
 }
 
-// sameHost compares with the public URL's host, default ports left out. A trailing
+// SameHost compares a request's host with the public URL's, default ports left out. A trailing
 // dot is another host: to browsers it is, so the cookie would not come back.
-func sameHost(r *http.Request, public *url.URL) bool {
+func SameHost(r *http.Request, public *url.URL) bool {
 	scheme := public.Scheme
 	return strings.EqualFold(bareHost(r.Host, scheme), bareHost(public.Host, scheme))
 }

@@ -27,11 +27,15 @@ type task struct {
 	Approve bool
 	Since   time.Time // it was connected, where that is so
 
-	onward *url.URL // where the button leads
+	Shown string // of what is said about it, for the form
+
+	there  connection.Connection // that is to be approved
+	onward *url.URL              // where the button leads
 }
 
 // toApprove has a task be one for which nobody goes to the provider.
 func (s *Service) toApprove(t *task, conn connection.Connection) {
+	t.there = conn
 	t.Approve, t.Since, t.Scopes, t.Host, t.onward, t.Asked = true, conn.CreatedAt, nil, "", nil, nil
 	if s.verifies() {
 		t.Account, t.Scopes = conn.AccountLabel, conn.Scopes
@@ -106,7 +110,11 @@ func (s *Service) serveSeveral(v visit, l *link) {
 	}
 	actions := "'none'"
 	if !l.done() {
-		data.Token = s.formToken(s.greet(v), l.ID)
+		browser := s.greet(v)
+		data.Token = s.formToken(browser, l.ID)
+		for i := range data.Tasks {
+			data.Tasks[i].Shown = s.shown(browser, data.Tasks[i].there)
+		}
 		actions = s.formActions(l, onward...)
 		_, data.BackTo = s.wayBack(l.parts[0], "")
 		v.w.Header().Set("Referrer-Policy", "same-origin") // see confirmPage

@@ -69,6 +69,11 @@ func (b *browser) pressFor(p *page, toolkitID string, more ...string) *page {
 	for n := range parseHTML(b.w.t, p.text).Descendants() {
 		if n.Type == html.ElementNode && n.Data == "form" && strings.HasSuffix(attribute(n, "action"), "/"+toolkitID) {
 			fields := url.Values{"token": {formOf(b.w.t, p).fields.Get("token")}}
+			for field := range n.Descendants() {
+				if field.Data == "input" && attribute(field, "type") == "hidden" {
+					fields.Set(attribute(field, "name"), attribute(field, "value"))
+				}
+			}
 			for i := 0; i < len(more); i += 2 {
 				fields.Set(more[i], more[i+1])
 			}

@@ -23,7 +23,7 @@ func (s *Service) takeBack(ctx context.Context, requestID string, p *part, forgo
 	case forgotten || p.before.ID == "":
 		_, err = s.disconnect(ctx, requestID, p.kept)
 	default:
-		err = s.putBack(ctx, requestID, p.kept, p.before)
+		err = s.putBack(ctx, requestID, p)
 	}
 	if errors.Is(err, connection.ErrNotConnected) {
 		return nil
@@ -32,8 +32,10 @@ func (s *Service) takeBack(ctx context.Context, requestID string, p *part, forgo
 }
 
 // putBack has what a link replaced stand again: whoever calls off that somebody connects
-// anew does not mean to disconnect. What was removed meanwhile stays removed.
-func (s *Service) putBack(ctx context.Context, requestID string, key connection.Key, before connection.Connection) error {
+// anew does not mean to disconnect. What was removed meanwhile stays removed, what was
+// switched off is off, and an agent from which it was taken back may not use it.
+func (s *Service) putBack(ctx context.Context, requestID string, p *part) error {
+	key, before := p.kept, p.before
 	var replaced, stands connection.Connection
 	gone, audited := false, false
 	err := persist(ctx, func() (err error) {
@@ -51,8 +53,13 @@ func (s *Service) putBack(ctx context.Context, requestID string, key connection.
 			}
 			audited = true
 		}
-		back := before
-		back.Version, back.NotDefault, back.UpdatedAt = replaced.Version, replaced.NotDefault, s.cfg.Now()
+		back := before.DecidedAs(replaced, p.Agent)
+		if replaced.Status == connection.Inactive {
+			if off, err := back.After(connection.SwitchOff, connection.SwitchedOff, s.cfg.Now()); err == nil {
+				back = off
+			}
+		}
+		back.Version, back.NotDefault, back.Label, back.UpdatedAt = replaced.Version, replaced.NotDefault, replaced.Label, s.cfg.Now()
 		stands, err = s.cfg.Vault.Save(ctx, back)
 		return err
 	})

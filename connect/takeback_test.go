@@ -170,3 +170,45 @@ func TestNothingIsPutBackForWhoIsBeingForgotten(t *testing.T) {
 	b.get(callback)
 	w.notConnected()
 }
+
+// The account is asked for its name between the saving and the end, which takes seconds at
+// a slow provider, and the user may be at another page meanwhile.
+func TestWhatIsDecidedDuringAReconnectHoldsWhenItIsCalledOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		do             func(t *testing.T, b *browser, id string)
+		agents, barred []string
+		status         connection.Status
+		label          string
+	}{
+		"an agent taken out": {func(t *testing.T, b *browser, id string) { b.lets(t, id, alice.Agent, "withdraw") }, []string{}, []string{alice.Agent}, connection.Active, ""},
+		"switched off":       {func(t *testing.T, b *browser, id string) { b.undo(t, id, "off") }, []string{alice.Agent}, nil, connection.Inactive, ""},
+		"renamed":            {func(t *testing.T, b *browser, id string) { b.renames(t, id, "work") }, []string{alice.Agent}, nil, connection.Active, "work"},
+		"the one that came":  {func(t *testing.T, b *browser, id string) { b.lets(t, id, otherBot.Agent, "withdraw") }, []string{alice.Agent}, []string{otherBot.Agent}, connection.Active, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := twoAgents(t)
+			before := w.connection()
+			b := newBrowserAs(w, alice.User)
+			w.reload(func(cfg *connect.Config) { cfg.Agents = roster{alice.Agent} }) // so that the page is the one that connects
+			callback := b.consent(w.link(otherBot), "alice")
+			w.meanwhile(w.callsOff)
+			saved := 0
+			w.reload(func(cfg *connect.Config) {
+				cfg.Agents = roster{alice.Agent, otherBot.Agent}
+				told := cfg.Connected
+				cfg.Connected = func(conn connection.Connection) {
+					told(conn)
+					if saved++; saved == 1 {
+						c.do(t, newBrowserAs(w, alice.User), conn.ID)
+					}
+				}
+			})
+			b.get(callback).want(t, http.StatusGone, calledOff)
+			now := w.connection()
+			if !now.AccessToken.Equal(before.AccessToken) || now.Status != c.status || now.Label != c.label {
+				t.Errorf("was %+v and is %+v", before, now)
+			}
+			w.wantAgents(t, c.agents, c.barred)
+		})
+	}
+}

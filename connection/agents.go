@@ -54,6 +54,24 @@ func (c Connection) Bar(agent string, all []string) Connection {
 	return c
 }
 
+// DecidedAs gives c with the agents of now, which has stood in its place for a moment: what
+// its user has decided meanwhile holds. came is the agent that now was made for, which gets
+// out of it what it had in c, unless it is kept out by now.
+func (c Connection) DecidedAs(now Connection, came string) Connection {
+	agents, barred := now.Agents, now.Barred
+	out := slices.Contains(c.Barred, came)
+	if !slices.Contains(barred, came) && (out || c.Agents != nil && !slices.Contains(c.Agents, came)) {
+		if agents != nil { // never nil out of a list, which would be everybody
+			agents = append([]string{}, without(agents, came)...)
+		}
+		if out {
+			barred = with(barred, came)
+		}
+	}
+	c.Agents, c.Barred = agents, barred
+	return c
+}
+
 // with gives a new list that has name as its last. One that is full loses its first.
 func with(names []string, name string) []string {
 	all := append(without(names, name), name)

@@ -72,3 +72,26 @@ func TestNamesOfAgentsAreBounded(t *testing.T) {
 		t.Errorf("%d and %d", len(c.Agents), len(c.Barred))
 	}
 }
+
+func TestWhoMayUseWhatStandsAgain(t *testing.T) {
+	type lists struct{ agents, barred []string }
+	for name, c := range map[string]struct{ before, now, want lists }{
+		"it came with what goes":        {lists{[]string{"bot"}, nil}, lists{[]string{"bot", "clerk"}, nil}, lists{[]string{"bot"}, nil}},
+		"it was there before":           {lists{[]string{"clerk"}, nil}, lists{[]string{"clerk"}, nil}, lists{[]string{"clerk"}, nil}},
+		"it was kept out before":        {lists{[]string{"bot"}, []string{"clerk"}}, lists{[]string{"bot", "clerk"}, nil}, lists{[]string{"bot"}, []string{"clerk"}}},
+		"it is kept out by now":         {lists{[]string{"clerk"}, nil}, lists{[]string{}, []string{"clerk"}}, lists{[]string{}, []string{"clerk"}}},
+		"another is kept out by now":    {lists{[]string{"bot"}, nil}, lists{[]string{"clerk"}, []string{"bot"}}, lists{[]string{}, []string{"bot"}}},
+		"all might, and it not":         {lists{nil, []string{"clerk"}}, lists{nil, nil}, lists{nil, []string{"clerk"}}},
+		"all might, and one is out":     {lists{nil, nil}, lists{[]string{"clerk"}, []string{"bot"}}, lists{[]string{"clerk"}, []string{"bot"}}},
+		"nobody might, and it came":     {lists{[]string{}, nil}, lists{[]string{"clerk"}, nil}, lists{[]string{}, nil}},
+		"all might, as they always did": {lists{nil, nil}, lists{nil, nil}, lists{nil, nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := connection.Connection{ID: "before", Agents: c.before.agents, Barred: c.before.barred}
+			got := before.DecidedAs(connection.Connection{Agents: c.now.agents, Barred: c.now.barred}, "clerk")
+			if got.ID != "before" || !slices.Equal(got.Agents, c.want.agents) || !slices.Equal(got.Barred, c.want.barred) || (got.Agents == nil) != (c.want.agents == nil) {
+				t.Errorf("%#v and %q, want %#v", got.Agents, got.Barred, c.want)
+			}
+		})
+	}
+}

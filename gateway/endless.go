@@ -4,18 +4,23 @@
 package gateway
 
 import (
-	"mime"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // endlessTypes are of answers that go on for as long as both sides like. The permission
 // that a call had when it was made would last as long.
-var endlessTypes = []string{"text/event-stream", "application/x-ndjson", "application/json-seq"}
+var endlessTypes = []string{
+	"text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
+	"application/json-seq", "application/stream+json", "application/vnd.amazon.eventstream", "multipart/x-mixed-replace",
+}
 
+// endless goes by the name alone. What agents take for a stream, whatever is behind it,
+// such as a parameter that comes twice, is one.
 func endless(answer *http.Response) bool {
-	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	return slices.Contains(endlessTypes, kind)
+	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	return slices.Contains(endlessTypes, strings.ToLower(strings.TrimSpace(kind)))
 }
 
 // watched has such an answer end when the grant is taken back, or this agent may not use

@@ -12,6 +12,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
@@ -109,6 +110,8 @@ type Gateway struct {
 	agents  agents
 	crowds  map[string]int // how many agents each tenant has
 	tunnels tunnels
+	// successor is the gateway of the running configuration, where that is known.
+	successor atomic.Pointer[Gateway]
 }
 
 // New makes a gateway.
@@ -155,14 +158,18 @@ func (g *Gateway) revoked(o openTunnel) bool {
 
 // EndDismissed ends what agents do here that they could not begin in now, the gateway of
 // another configuration: they are gone, or have lost the right, the user or the toolkit.
+// So does what they open from now on, with calls that are under way.
 func (g *Gateway) EndDismissed(now *Gateway) {
-	g.tunnels.closeThat(func(o openTunnel) bool {
-		a := now.agentOf(o.who)
-		if len(now.cfg.Agents) == 0 {
-			return o.who.Agent != caller.LocalAgent
-		}
-		return a == nil || !a.has(caller.Call) || !a.actsFor(o.who.User) || !now.May(o.who, o.toolkit)
-	})
+	g.successor.Store(now) // what is on its way opens later
+	g.tunnels.closeThat(now.dismisses)
+}
+
+func (g *Gateway) dismisses(o openTunnel) bool {
+	if len(g.cfg.Agents) == 0 {
+		return o.who.Agent != caller.LocalAgent
+	}
+	a := g.agentOf(o.who)
+	return a == nil || !a.has(caller.Call) || !a.actsFor(o.who.User) || !g.May(o.who, o.toolkit)
 }
 
 // Close ends the upgraded connections that are still open, such as WebSockets.

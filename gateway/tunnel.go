@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"maps"
@@ -65,7 +66,10 @@ func (g *Gateway) still(x *exchange) error {
 	if !x.toolkit.Auth.PerUser {
 		return nil
 	}
-	_, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, x.key(), func(c connection.Connection) error { return g.approved(x, c) })
+	key := x.key()
+	// By its id: another account may be the default by now, or none.
+	key.Account = cmp.Or(x.grant.ID, x.account)
+	_, err := g.cfg.Credentials.TokenFor(x.in.Context(), x.toolkit, key, func(c connection.Connection) error { return g.approved(x, c) })
 	if _, gone := errors.AsType[*connection.Unusable](err); gone {
 		return errTakenBack
 	}
@@ -160,7 +164,7 @@ func (g *Gateway) keep(x *exchange, o openTunnel) (forget func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.revoked(o) { // before it could be found
+	if now := g.successor.Load(); g.revoked(o) || now != nil && now.dismisses(o) { // before it could be found
 		err = errTakenBack
 	} else {
 		err = g.still(x)

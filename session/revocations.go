@@ -36,15 +36,21 @@ type Vault interface {
 // The whole list is in memory, so that a call asks no store. It is short: what stands in
 // it is at most MaxLife old.
 type Revocations struct {
+	*list
 	vault Vault
 	now   func() time.Time
 
-	reading sync.Mutex // one reading at a time
-	mu      sync.RWMutex
-	read    bool              // at least once
-	serial  string            // of the list that was read
-	single  map[one]time.Time // until when
-	users   map[person]before
+	reading chan struct{} // one reading at a time
+	read    bool          // at least once; list.mu, as is serial
+	serial  string        // of the list that was read
+}
+
+// list is what is known.
+type list struct {
+	mu     sync.RWMutex
+	news   uint64            // how often something was added
+	single map[one]time.Time // until when
+	users  map[person]before
 }
 
 // Owner is who has asked for a session. Only the owner's own can be taken back by id.
@@ -68,7 +74,14 @@ type before struct {
 
 // NewRevocations makes an empty list. It touches no store.
 func NewRevocations(v Vault, now func() time.Time) *Revocations {
-	return &Revocations{vault: v, now: now, single: map[one]time.Time{}, users: map[person]before{}}
+	known := &list{single: map[one]time.Time{}, users: map[person]before{}}
+	return &Revocations{list: known, vault: v, now: now, reading: make(chan struct{}, 1)}
+}
+
+// With reads the same list by way of another vault, such as one with other keys. What one
+// of the two knows, both know: what began under the keys from before ends as well.
+func (r *Revocations) With(v Vault) *Revocations {
+	return &Revocations{list: r.list, vault: v, now: r.now, reading: make(chan struct{}, 1)}
 }
 
 const listTerm = "sessions/revoked"
@@ -88,50 +101,86 @@ func (r *Revocations) Revoke(ctx context.Context, who Owner, id string) error {
 	return r.add(ctx, vault.Name("session", "revoked", who.Tenant, who.Agent, id), e)
 }
 
+// clockSlack is by how much another gateway's clock may be ahead. A session that it gave out
+// in this moment is one that the user has, whatever the time is there.
+const clockSlack = 2 * time.Second
+
 // RevokeUser takes back all sessions that a user has.
 func (r *Revocations) RevokeUser(ctx context.Context, tenant, user string) error {
 	who := personOf(tenant, user)
-	return r.add(ctx, vault.Name("session", "before", hex.EncodeToString(who[:])), entry{Person: who[:], Issued: r.now().UnixMilli()})
+	return r.add(ctx, vault.Name("session", "before", hex.EncodeToString(who[:])), entry{Person: who[:], Issued: r.now().Add(clockSlack).UnixMilli()})
 }
 
 // add writes an entry, and then that there is one: who sees the second finds the first.
 func (r *Revocations) add(ctx context.Context, name string, e entry) error {
-	text, _ := json.Marshal(e)
-	if err := r.write(ctx, vault.Document{Name: name, Plain: text, Expires: r.now().Add(MaxLife), Index: []string{listTerm}}); err != nil {
+	until := r.now().Add(MaxLife)
+	e, err := r.write(ctx, name, e, until)
+	if err != nil {
 		return fmt.Errorf("revoking a session: %w", err)
 	}
 	r.mu.Lock()
-	r.takeLocked(e, r.now().Add(MaxLife))
+	r.takeLocked(e, until)
 	r.mu.Unlock()
-	if err := r.write(ctx, vault.Document{Name: serialName, Plain: []byte(rand.Text())}); err != nil {
+	if err := r.announce(ctx); err != nil {
 		return fmt.Errorf("revoking a session: %w", err)
 	}
 	return nil
 }
 
-// write puts a document in the place of any that is there.
-func (r *Revocations) write(ctx context.Context, d vault.Document) error {
-	for range 5 {
-		old, err := r.vault.Get(ctx, d.Name)
+const writeTries = 5
+
+// write puts an entry in the place of any that is there, and gives the one that counts. A
+// user's ends all that was given out behind the last one, also where the clock was ahead
+// then. Where somebody else is faster, theirs was written after this began, and is as good.
+func (r *Revocations) write(ctx context.Context, name string, e entry, until time.Time) (entry, error) {
+	for try := range writeTries {
+		old, err := r.vault.Get(ctx, name)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+			return e, err
 		}
-		d.Version = old.Version + 1
+		var there entry
+		if err == nil && json.Unmarshal(old.Plain, &there) == nil {
+			if e.Session != "" || try > 0 {
+				return there, nil
+			}
+			e.Issued = max(e.Issued, there.Issued+1) // see after
+		}
+		text, _ := json.Marshal(e)
+		d := vault.Document{Name: name, Plain: text, Version: old.Version + 1, Expires: until, Index: []string{listTerm}}
 		if err := r.vault.Put(ctx, d); !errors.Is(err, store.ErrConflict) {
-			return err
+			return e, err
 		}
 	}
-	return store.ErrConflict
+	return e, store.ErrConflict
+}
+
+// announce says that the list has changed. Where somebody else has said so meanwhile, that
+// is as good: whoever hears of it finds the entry too, which was there before.
+func (r *Revocations) announce(ctx context.Context) error {
+	old, err := r.vault.Get(ctx, serialName)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	err = r.vault.Put(ctx, vault.Document{Name: serialName, Plain: []byte(rand.Text()), Version: old.Version + 1})
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
 }
 
 // serialName is a document that changes with every revocation, so that whether there is
 // something new costs one read, however long the list is.
 const serialName = "session/serial"
 
-// Refresh reads the list if it has changed, and reports whether it had.
+// Refresh reads the list if it has changed, and reports whether it had. It waits for
+// another reading no longer than ctx lets it.
 func (r *Revocations) Refresh(ctx context.Context) (changed bool, err error) {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	case <-ctx.Done():
+		return false, fmt.Errorf("reading which sessions are revoked: %w", ctx.Err())
+	}
 	serial, err := r.newest(ctx)
 	if err != nil {
 		return false, fmt.Errorf("reading which sessions are revoked: %w", err)
@@ -183,6 +232,7 @@ func (r *Revocations) takeAll(found []vault.Document) {
 
 // takeLocked adds an entry. What was revoked stays revoked, whatever is read later.
 func (r *Revocations) takeLocked(e entry, until time.Time) {
+	r.news++
 	if e.Session != "" {
 		r.single[one{Owner{e.Tenant, e.Agent}, e.Session}] = until
 		return
@@ -194,6 +244,13 @@ func (r *Revocations) takeLocked(e entry, until time.Time) {
 	if there, ok := r.users[who]; !ok || there.issued.Before(issued) {
 		r.users[who] = before{issued, until}
 	}
+}
+
+// News counts what became known here, whoever read it.
+func (r *Revocations) News() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.news
 }
 
 // Revoked reports whether a session was taken back, as far as is known here.

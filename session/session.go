@@ -76,8 +76,8 @@ const (
 	textAt  = headEnd + sha256.Size
 )
 
-// maxToken is far above any token: 64 toolkits, a long user id, a long address.
-const maxToken = 8 << 10
+// maxToken is above any token: 64 toolkits and an address may take 25 KiB between them.
+const maxToken = 32 << 10
 
 type content struct {
 	ID       string   `json:"i"`

@@ -218,6 +218,7 @@ func TestPatternsThatAdmitTooMuchAreRefused(t *testing.T) {
 		`^[a-z/]+$`: "admits '/'", `^[!-~]+$`: "admits '!'", `^[a-z:]+$`: "admits ':'", `^[a-z@]+$`: "admits '@'", `^[a-z?]$`: "admits '?'", `^a?#$`: "admits '#'", `^[a-z\\]+$`: "admits '\\\\'",
 		`^[a-z%]+$`: "admits '%'", `^(?i)k$`: "not a to z", `^(?i)[a-z]+$`: "not a to z", `^[а-я]+$`: "not a to z", `^[+-9]$`: "admits '+'", `^(a|b\n)$`: "admits '\\n'", `^[a-`: "no regular expression", `^\pL+$`: "not a to z",
 		`^a(b(c(/)?)?)?$`: "admits '/'", `^(?:a{1,3}|[[:punct:]])$`: "admits '!'",
+		`^[^\x00-\x{10FFFF}]$`: "admits nothing",
 	} {
 		_, err := asking(func(v *toolkit.VariableDefinition) { v.Pattern = pattern }).Toolkit()
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -47,7 +47,10 @@ type walker struct {
 	err  error
 }
 
-var errAnyCharacter = errors.New(`a . admits every character; a dot is \. and what a value may be is listed, such as [a-z0-9-]`)
+var (
+	errAdmitsNothing = errors.New("it admits nothing")
+	errAnyCharacter  = errors.New(`a . admits every character; a dot is \. and what a value may be is listed, such as [a-z0-9-]`)
+)
 
 func (w *walker) walk(tree *syntax.Regexp) {
 	if w.err != nil {
@@ -57,7 +60,7 @@ func (w *walker) walk(tree *syntax.Regexp) {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		w.err = errAnyCharacter
 	case syntax.OpNoMatch:
-		w.err = errors.New("it admits nothing")
+		w.err = errAdmitsNothing
 	case syntax.OpLiteral:
 		for _, r := range tree.Rune {
 			w.admit(r, r)
@@ -68,6 +71,10 @@ func (w *walker) walk(tree *syntax.Regexp) {
 			}
 		}
 	case syntax.OpCharClass: // pairs; what (?i) adds stands in there
+		if len(tree.Rune) == 0 { // [^\x00-\x{10FFFF}]
+			w.err = errAdmitsNothing
+			return
+		}
 		if last := tree.Rune[len(tree.Rune)-1]; last > unicode.MaxASCII { // what is wrong most often
 			w.admit(last, last)
 		}
