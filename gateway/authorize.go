@@ -119,7 +119,7 @@ func (g *Gateway) authRequired(x *exchange, unusable *connection.Unusable, todo 
 func (x *exchange) ask(unusable *connection.Unusable) Ask {
 	a := Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account), CallbackURL: x.callback}
 	if len(x.lacking) > 0 {
-		a.Scopes = append(slices.Clone(x.grant.Scopes), x.lacking...)
+		a.Scopes = append(slices.Clone(x.granted), x.lacking...)
 	}
 	return a
 }

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/toolgate/toolgate/toolkit"
 )
 
 // signLimit is the largest body that is looked into for the provider's own sign, in
@@ -25,16 +27,22 @@ func (x *exchange) refused() bool {
 	if x.answer.StatusCode == http.StatusUnauthorized {
 		return true
 	}
-	sign := x.toolkit.Auth.Refused
+	_, refused := x.shows(x.toolkit.Auth.Refused)
+	return refused
+}
+
+// shows reports whether the answer has the sign, and gives its body then.
+func (x *exchange) shows(sign *toolkit.Sign) (body any, shown bool) {
 	if sign == nil || x.answer.StatusCode != sign.Status || x.in.Method == http.MethodHead || x.answer.ContentLength > signLimit || !isJSON(x.answer.Header) {
-		return false
+		return nil, false
 	}
 	head, err := io.ReadAll(io.LimitReader(x.answer.Body, signLimit+1))
 	x.answer.Body = &ahead{Reader: io.MultiReader(bytes.NewReader(head), rest{x.answer.Body, err}), Closer: x.answer.Body}
-	if err != nil || len(head) > signLimit {
-		return false
+	if err != nil || len(head) > signLimit || json.Unmarshal(unpacked(head, x.answer.Header), &body) != nil {
+		return nil, false
 	}
-	return slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+	text, _ := field(body, sign.Field).(string)
+	return body, slices.Contains(sign.Values, text)
 }
 
 // ahead is a body of which the beginning has been read.
@@ -81,23 +89,18 @@ func unpacked(body []byte, h http.Header) []byte {
 	return nil
 }
 
-// field is a text in a JSON object; "" where there is none.
-func field(text []byte, path string) string {
-	var value any
-	if json.Unmarshal(text, &value) != nil {
-		return ""
-	}
+// field is what stands in a JSON object; nil where there is none.
+func field(value any, path string) any {
 	for name := range strings.SplitSeq(path, ".") {
 		object, _ := value.(map[string]any)
 		value = object[name]
 	}
-	found, _ := value.(string)
-	return found
+	return value
 }
 
 // readable keeps the provider from packing its answer in a way that we cannot look into.
 func (x *exchange) readable(h http.Header) {
-	if x.toolkit.Auth.Refused == nil || h["Accept-Encoding"] == nil {
+	if x.toolkit.Auth.Refused == nil && x.toolkit.Auth.ScopeMissing == nil || h["Accept-Encoding"] == nil {
 		return
 	}
 	for _, value := range h["Accept-Encoding"] {
