@@ -26,10 +26,11 @@ type trip struct {
 	refusal string           // or its no, an error code
 	scopes  []string         // that were granted
 
-	query url.Values       // of the callback, as it came
-	own   *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
-	label string           // the account's, once it was asked for
-	asked bool
+	requestID string           // of the callback
+	query     url.Values       // of the callback, as it came
+	own       *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
+	label     string           // the account's, once it was asked for
+	asked     bool
 	// nameless is why label is not known, where that passes.
 	nameless error
 }
@@ -97,7 +98,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.message(v, http.StatusBadRequest, stateUnknown)
 		return nil, false
 	}
-	t := &trip{state: query.Get("state"), code: query.Get("code"), refusal: query.Get("error"), query: query}
+	t := &trip{state: query.Get("state"), code: query.Get("code"), refusal: query.Get("error"), query: query, requestID: v.id}
 	var err error
 	t.flow, err = s.flowOf(v.r.Context(), t.state)
 	if errors.Is(err, store.ErrNotFound) {
