@@ -180,6 +180,7 @@ func (t *Toolkit) options() options {
 		"host*":          {"host <alias> <url>", pair(&t.Hosts)},
 		"variable*":      {"variable <name> { from token_reply <field>, from callback <parameter>, from lookup <url> <field>, or from asked <label>; host <pattern>..., label, or segment <characters> }", t.parseVariable},
 		"header*":        {"header <name> <value>", pair(&t.Headers)},
+		"reads":          {"reads <method>..., such as reads GET HEAD OPTIONS, or reads off", texts(&t.Reads)},
 		"redirect_hosts": {"redirect_hosts <pattern>..., such as redirect_hosts *.downloads.example.com", texts(&t.RedirectHosts)},
 		"client_id":      {"client_id {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return text(&o.ClientID) })},
 		"client_secret":  {"client_secret {env.NAME}", into(&t.OAuth2, func(o *OAuth2) parser { return placeholder(&o.ClientSecret) })},

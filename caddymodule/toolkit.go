@@ -82,6 +82,12 @@ type Toolkit struct {
 	// catalogue's, or `identity_path`; with neither, keys are saved unchecked.
 	Probe string `json:"probe,omitempty"`
 
+	// The methods of calls that only read, such as `GET HEAD OPTIONS`, for an API where no
+	// such call changes anything. Users may then allow reading only, on the page of a link
+	// and on that of what they have connected; other calls over such a connection get 403.
+	// `off`: they are not offered that. Default: the catalogue's, or `off`.
+	Reads []string `json:"reads,omitempty"`
+
 	// Hosts where the provider keeps its downloads: `downloads.example.com`, or
 	// `*.example.com` for every host below. A redirect of a GET or HEAD to one is
 	// followed here, without the credential, and the agent gets the download. `off`
@@ -283,7 +289,7 @@ func (t *Toolkit) definition(id string, s *settings) toolkit.Definition {
 	d := toolkit.Definition{
 		ID: id, Name: t.Name, BaseURL: s.address("base_url", t.BaseURL), Hosts: s.addressEach("host", t.Hosts), Variables: t.variables(s), Headers: s.plainEach("header", t.Headers),
 		RedirectHosts: t.RedirectHosts, Probe: t.Probe, Timeout: time.Duration(t.Timeout), MaxReplay: t.MaxReplay,
-		ExpectAccount: t.ExpectAccount,
+		ExpectAccount: t.ExpectAccount, Reads: t.Reads,
 	}
 	if t.IdentityPath != "" || t.IdentityField != "" {
 		d.Identity = &toolkit.Identity{Path: t.IdentityPath, Field: t.IdentityField}

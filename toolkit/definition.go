@@ -31,6 +31,9 @@ type Definition struct {
 	// "off" alone for none.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
 
+	// Reads are the methods of calls that change nothing; "off" alone for none.
+	Reads []string `json:"reads,omitempty"`
+
 	Auth  AuthDefinition  `json:"auth,omitzero"`
 	OAuth OAuthDefinition `json:"oauth2,omitzero"`
 
@@ -74,6 +77,9 @@ func (d Definition) Over(over Definition) Definition {
 	d.Headers = merged(d.Headers, over.Headers)
 	if over.RedirectHosts != nil {
 		d.RedirectHosts = over.RedirectHosts
+	}
+	if over.Reads != nil {
+		d.Reads = over.Reads
 	}
 	if over.Auth.Kind != "" && over.Auth.Kind != d.Auth.Kind {
 		d.Help, d.HelpURL = "", "" // where to register a client is not where a key is found
@@ -155,6 +161,9 @@ func (d Definition) Toolkit() (*Toolkit, error) {
 		}
 	}
 	if t.RedirectHosts, err = hostPatterns(d.RedirectHosts); err != nil {
+		return nil, err
+	}
+	if t.Reads, err = reads(d.Reads); err != nil {
 		return nil, err
 	}
 	if err := d.checkHeaders(); err != nil {

@@ -54,6 +54,10 @@ type Toolkit struct {
 	// Help and HelpURL tell users where they find their own key.
 	Help, HelpURL string
 
+	// Reads are the methods of calls that change nothing at the provider, in upper case.
+	// None: nobody can tell, and users are not offered to allow reading only.
+	Reads []string
+
 	// Timeout bounds the wait for the response's header. Zero: 60 seconds.
 	Timeout time.Duration
 	// MaxReplay is how many bytes of an upload are kept so that it can be sent
