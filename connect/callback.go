@@ -117,6 +117,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
+	t.link.Reading = t.flow.ReadOnly
 	if t.toolkit, err = s.cfg.Toolkits[t.link.Toolkit].Toolkit.At(t.flow.Asked); err != nil {
 		s.report("refused", v, t.link, "configured_anew", err)
 		s.message(v, http.StatusConflict, toolkitGone)
@@ -179,7 +180,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
-				l.Used, l.Account, l.Asked = now, done.Account, done.Asked // another tab may have said something else
+				l.Used, l.Account, l.Asked, l.ReadOnly = now, done.Account, done.Asked, done.ReadOnly // another tab may have said something else
 				l.Approved = done.approved != connection.Key{}
 			}
 			done.link = l.link // as it is from now on

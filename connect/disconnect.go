@@ -75,6 +75,8 @@ const (
 	ailing   undoing = "works_not"
 	unsure   undoing = "works_unknown" // it could not be asked, or does not say
 	fresh    undoing = "renewed"
+	narrowed undoing = "read_only"
+	widened  undoing = "read_write"
 	stale    undoing = "renewed_not"
 )
 

@@ -87,7 +87,7 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 		return failure, err
 	}
 	// On paper before it can be used.
-	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
+	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, t.link.access())); err != nil {
 		return ours, err
 	}
 	return s.keep(ctx, t, grant)
@@ -203,7 +203,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before, t.link.ReadOnly = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before, conn.ReadOnly
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -19,7 +19,7 @@ func (s *Service) takeBack(ctx context.Context, requestID string, p *part, forgo
 	var err error
 	switch {
 	case p.approved != (connection.Key{}):
-		_, err = s.let(ctx, requestID, p.approved, p.Agent, false, nil)
+		_, err = s.let(ctx, requestID, p.approved, p.Agent, mayNot, nil)
 	case forgotten || p.before.ID == "":
 		_, err = s.disconnect(ctx, requestID, p.kept)
 	default:

@@ -152,3 +152,26 @@ func TestAWebSocketDoesNotOpenOverAConnectionThatCameToBeReadOnly(t *testing.T) 
 		t.Error("it opened")
 	}
 }
+
+// A stream that began as a read is one still, and a renewed token is no reason to end it.
+func TestAStreamOfEventsOverAReadOnlyConnectionGoesOn(t *testing.T) {
+	w := readsOnly(t, "GET")
+	more := make(chan struct{})
+	w.Provider.Handle(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "data: 1\n\n")
+		_ = http.NewResponseController(rw).Flush()
+		<-more
+		_, _ = io.WriteString(rw, "data: 2\n\n")
+	})
+	res, err := w.Client.Do(w.Request("GET", w.H1+"/acme/events", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	from := bufio.NewReader(res.Body)
+	gatewaytest.Hears(t, from, "data: 1\n\n")
+	w.Gateway.Recheck(connection.Connection{Key: connection.Key{Tenant: "default", User: "ada", Toolkit: "acme"}, ID: "con_ada", Version: 9, Status: connection.Active, ReadOnly: true})
+	close(more)
+	gatewaytest.Hears(t, from, "data: 2\n\n")
+}
