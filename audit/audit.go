@@ -34,6 +34,10 @@ const (
 	// its user's word, or to lose it.
 	AgentApproved Event = "agent_approved"
 	AgentBarred   Event = "agent_withdrawn"
+	// ReadOnly and ReadWrite: a user is about to allow reading only over a connection, or
+	// everything again. They are reasons of Connected too, where the user was asked.
+	ReadOnly  Event = "read_only"
+	ReadWrite Event = "read_write"
 	// Renamed: a connection is about to get another name from its user.
 	Renamed Event = "connection_renamed"
 	// Restored: what a link had replaced is about to stand again, since it was called off.

@@ -167,6 +167,14 @@ type OAuth2 struct {
 	// of it; others go through as they come. Default: the catalogue's.
 	RefusedWhen *toolkit.Sign `json:"refused_when,omitempty"`
 
+	// How the API says, in another way than 403 with `error="insufficient_scope"` in
+	// WWW-Authenticate, that a call needs a scope which the user has not granted: the status
+	// of such an answer, a field of its JSON and the value that it has then, the field that
+	// names the scopes, and maybe the one with those that were granted, such as 200, `error`,
+	// `missing_scope`, `needed` and `provided`. The agent then gets a link for what is
+	// missing. Answers of that status wait as for `refused_when`. Default: the catalogue's.
+	ScopeMissingWhen *toolkit.ScopeSign `json:"scope_missing_when,omitempty"`
+
 	// The header that the token goes into on calls, if not `Authorization`, such as
 	// Shopify's `X-Shopify-Access-Token`. Default: the catalogue's.
 	Header string `json:"header,omitempty"`
@@ -215,6 +223,7 @@ type OAuth2 struct {
 //		reconnect_errors      <code>...
 //		retry_errors          <code>...
 //		refused_when          <status> <field> <value>...
+//		scope_missing_when    <status> <field> <value> <needed> [<provided>]
 //		header                <name>
 //		prefix                <text>
 //	}
@@ -259,6 +268,7 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 		"reconnect_errors":      {"reconnect_errors <code>..., such as reconnect_errors unauthorized_client", texts(&o.ReconnectErrors)},
 		"retry_errors":          {"retry_errors <code>...", texts(&o.RetryErrors)},
 		"refused_when":          {"refused_when <status> <field> <value>..., such as refused_when 200 error token_expired", sign(&o.RefusedWhen)},
+		"scope_missing_when":    {"scope_missing_when <status> <field> <value> <field with the scopes> [<field with those granted>], such as scope_missing_when 200 error missing_scope needed provided", scopeSign(&o.ScopeMissingWhen)},
 		"header":                {"header <name>, such as header X-Shopify-Access-Token", text(&o.Header)},
 		"prefix":                {`prefix <text>, such as prefix "Zoho-oauthtoken "`, optionalText(&o.Prefix)},
 	})
@@ -266,6 +276,7 @@ func (o *OAuth2) parse(d *caddyfile.Dispenser) error {
 
 func (o *OAuth2) define(d *toolkit.Definition, s *settings) {
 	d.Auth.Kind, d.Auth.Header, d.Auth.Prefix, d.Auth.Refused = toolkit.OAuth, o.Header, o.Prefix, o.RefusedWhen
+	d.Auth.ScopeMissing = o.ScopeMissingWhen
 	d.OAuth = toolkit.OAuthDefinition{
 		Issuer: s.address("issuer", o.Issuer), AuthorizeURL: s.address("authorize_url", o.AuthorizeURL), TokenURL: s.address("token_url", o.TokenURL),
 		RefreshURL: s.address("refresh_url", o.RefreshURL), RevokeURL: s.address("revoke_url", o.RevokeURL), RevokeStyle: toolkit.RevokeStyle(o.RevokeStyle),

@@ -140,6 +140,24 @@ func sign(to **toolkit.Sign) parser {
 	}
 }
 
+func scopeSign(to **toolkit.ScopeSign) parser {
+	return func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) < 4 || len(args) > 5 {
+			return errUsage
+		}
+		status, err := strconv.Atoi(args[0])
+		if err != nil {
+			return errUsage
+		}
+		*to = &toolkit.ScopeSign{Sign: toolkit.Sign{Status: status, Field: args[1], Values: args[2:3]}, Needed: args[3]}
+		if len(args) == 5 {
+			(*to).Provided = args[4]
+		}
+		return nil
+	}
+}
+
 func oneOf(to *string, choices ...string) parser {
 	return func(d *caddyfile.Dispenser) error {
 		if err := text(to)(d); err != nil || !slices.Contains(choices, *to) {

@@ -39,17 +39,28 @@ func (s *Service) admits(conn connection.Connection, agent string) bool {
 // errChanged: the connection is not any more what the user was shown.
 var errChanged = errors.New("the connection has changed since it was shown")
 
+// right is what an agent may do over a connection from now on.
+type right string
+
+const (
+	mayNot  right = "nothing"
+	mayUse  right = "use"  // it, as it is
+	mayRead right = "read" // and so may all others
+)
+
 // let has an agent use a connection from now on, or not any more. The connection has to be
 // as fits wants it; nil: any is fine.
-func (s *Service) let(ctx context.Context, requestID string, key connection.Key, agent string, may bool, fits func(connection.Connection) bool) (conn connection.Connection, err error) {
+func (s *Service) let(ctx context.Context, requestID string, key connection.Key, agent string, may right, fits func(connection.Connection) bool) (conn connection.Connection, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
 	defer cancel()
-	event := audit.AgentApproved
-	if !may {
-		event = audit.AgentBarred
+	events := []audit.Event{audit.AgentApproved}
+	switch may {
+	case mayNot:
+		events[0] = audit.AgentBarred
+	case mayRead:
+		events = append(events, audit.ReadOnly)
 	}
 	var moot error
-	audited := false
 	err = persist(ctx, func() error {
 		moot = nil
 		if conn, err = s.cfg.Vault.Load(ctx, key); errors.Is(err, connection.ErrNotConnected) {
@@ -63,15 +74,15 @@ func (s *Service) let(ctx context.Context, requestID string, key connection.Key,
 			moot = errChanged
 			return nil
 		}
-		if !audited {
-			r := audit.Record{Time: s.cfg.Now(), Event: event, RequestID: requestID, Tenant: key.Tenant, Agent: agent, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+		for ; len(events) > 0; events = events[1:] {
+			r := audit.Record{Time: s.cfg.Now(), Event: events[0], RequestID: requestID, Tenant: key.Tenant, Agent: agent, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
 			if err := s.cfg.Audit.Record(r); err != nil {
 				return err
 			}
-			audited = true
 		}
-		if may {
+		if may != mayNot {
 			conn = conn.Admit(agent)
+			conn.ReadOnly = conn.ReadOnly || may == mayRead
 		} else {
 			conn = conn.Bar(agent, s.cfg.Agents.Entitled(key.Tenant, key.User, key.Toolkit))
 		}
@@ -85,8 +96,11 @@ func (s *Service) let(ctx context.Context, requestID string, key connection.Key,
 		return conn, moot
 	}
 	s.cfg.Connected(conn)
-	if !may {
+	switch may {
+	case mayNot:
 		s.cfg.Withdrawn(key, agent)
+	case mayRead:
+		s.cfg.Stopped(key) // others may be writing over it
 	}
 	return conn, nil
 }
@@ -98,7 +112,11 @@ func (s *Service) letOne(v visit, conn connection.Connection, may bool) (undoing
 	shown := func(c connection.Connection) bool {
 		return c.ID == conn.ID && slices.ContainsFunc(s.usersOf(c), func(u agentRow) bool { return u.Name == agent && u.May != may })
 	}
-	if _, err := s.let(v.r.Context(), v.id, conn.Key, agent, may, shown); errors.Is(err, errChanged) {
+	what := mayNot
+	if may {
+		what = mayUse
+	}
+	if _, err := s.let(v.r.Context(), v.id, conn.Key, agent, what, shown); errors.Is(err, errChanged) {
 		return "", connection.ErrNotConnected // a second click, or another tab: the page shows how it stands
 	} else if err != nil {
 		return "", err
@@ -172,6 +190,7 @@ func (s *Service) approvePage(v visit, status int, l *part, conn connection.Conn
 	data := view{
 		Title: s.say(v, "Let %s use %s?", view{Agent: l.Agent, Lang: s.language(v.r)}.Asker(), tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Since: conn.CreatedAt,
 		Token: s.formToken(browser, l.ID), Shown: s.shown(browser, conn), Minutes: s.minutesLeft(l.link), Notice: notice, Back: back, BackTo: to, Mine: s.mine(),
+		Reading: s.narrowing(conn), ReadOnly: conn.ReadOnly,
 	}
 	if s.verifies() {
 		data.Account, data.Label, data.Scopes = conn.AccountLabel, conn.Label, conn.Scopes
@@ -215,7 +234,11 @@ func (s *Service) approve(v visit, l *part) {
 		s.trouble(v, l, "approve", err)
 		return
 	}
-	now, err := s.let(ctx, v.id, conn.Key, l.Agent, true, func(c connection.Connection) bool { return same(c) && s.lacksApproval(c, l) })
+	what := mayUse
+	if said := s.readingSaid(v.r, l.Toolkit); said != nil && *said {
+		what = mayRead
+	}
+	now, err := s.let(ctx, v.id, conn.Key, l.Agent, what, func(c connection.Connection) bool { return same(c) && s.lacksApproval(c, l) })
 	failure := ""
 	switch {
 	case errors.Is(err, errChanged), errors.Is(err, connection.ErrNotConnected):
@@ -223,7 +246,7 @@ func (s *Service) approve(v visit, l *part) {
 	case err != nil:
 		failure = ours
 	default:
-		l.Account, l.approved = now.AccountLabel, now.Key
+		l.Account, l.approved, l.ReadOnly = now.AccountLabel, now.Key, now.ReadOnly
 		s.report("agent_approved", v, l, "", nil)
 	}
 	if failure != "" {

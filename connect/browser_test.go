@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,9 @@ func formOf(t testing.TB, p *page) *form {
 		for field := range n.Descendants() {
 			if field.Data == "input" && attribute(field, "type") == "hidden" {
 				f.fields.Set(attribute(field, "name"), attribute(field, "value"))
+			}
+			if slices.Contains(field.Attr, html.Attribute{Key: "checked"}) {
+				f.fields.Add(attribute(field, "name"), attribute(field, "value"))
 			}
 		}
 		return f

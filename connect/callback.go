@@ -26,10 +26,11 @@ type trip struct {
 	refusal string           // or its no, an error code
 	scopes  []string         // that were granted
 
-	query url.Values       // of the callback, as it came
-	own   *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
-	label string           // the account's, once it was asked for
-	asked bool
+	requestID string           // of the callback
+	query     url.Values       // of the callback, as it came
+	own       *toolkit.Toolkit // toolkit at the addresses of this grant, once they are known
+	label     string           // the account's, once it was asked for
+	asked     bool
 	// nameless is why label is not known, where that passes.
 	nameless error
 }
@@ -97,7 +98,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.message(v, http.StatusBadRequest, stateUnknown)
 		return nil, false
 	}
-	t := &trip{state: query.Get("state"), code: query.Get("code"), refusal: query.Get("error"), query: query}
+	t := &trip{state: query.Get("state"), code: query.Get("code"), refusal: query.Get("error"), query: query, requestID: v.id}
 	var err error
 	t.flow, err = s.flowOf(v.r.Context(), t.state)
 	if errors.Is(err, store.ErrNotFound) {
@@ -116,6 +117,7 @@ func (s *Service) checkCallback(v visit, toolkitID string) (*trip, bool) {
 		s.message(v, http.StatusNotFound, toolkitGone)
 		return nil, false
 	}
+	t.link.Reading = t.flow.ReadOnly
 	if t.toolkit, err = s.cfg.Toolkits[t.link.Toolkit].Toolkit.At(t.flow.Asked); err != nil {
 		s.report("refused", v, t.link, "configured_anew", err)
 		s.message(v, http.StatusConflict, toolkitGone)
@@ -178,7 +180,7 @@ func (s *Service) conclude(ctx context.Context, v visit, done *part, browser, fa
 		err := s.updatePart(ctx, done, func(l *part) error {
 			l.Busy, l.Browser, l.Failure = time.Time{}, browser, failure
 			if ended = !l.Ended.IsZero(); failure == "" && !ended {
-				l.Used, l.Account, l.Asked = now, done.Account, done.Asked // another tab may have said something else
+				l.Used, l.Account, l.Asked, l.ReadOnly = now, done.Account, done.Asked, done.ReadOnly // another tab may have said something else
 				l.Approved = done.approved != connection.Key{}
 			}
 			done.link = l.link // as it is from now on

@@ -130,7 +130,7 @@ type Config struct {
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
 	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen,
-	// agent_approved, agent_allowed, agent_withdrawn, renamed, switched_off, switched_on, works, works_not, works_unknown, renewed, renewed_not
+	// agent_approved, agent_allowed, agent_withdrawn, renamed, switched_off, switched_on, read_only, read_write, works, works_not, works_unknown, renewed, renewed_not
 	What      string
 	Tenant    string
 	User      string

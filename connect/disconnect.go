@@ -30,7 +30,7 @@ type revocation struct {
 	Toolkit    string `json:"toolkit"`
 	Tenant     string `json:"tenant"`
 	User       string `json:"user"`
-	Connection string `json:"connection,omitempty"` // its id
+	Connection string `json:"connection,omitempty"` // its id; "": a grant that was not kept, see giveUp
 	Account    string `json:"account,omitempty"`    // the provider's name for it
 	ClientID   string `json:"client_id"`
 	Issuer     string `json:"issuer"`
@@ -38,9 +38,11 @@ type revocation struct {
 	Variables    map[string]string `json:"variables,omitempty"`
 	AccessToken  string            `json:"access_token,omitempty"`
 	RefreshToken string            `json:"refresh_token,omitempty"`
-	Since        time.Time         `json:"since"`
-	Tries        int               `json:"tries"`
-	Next         time.Time         `json:"next"` // not before
+	// Since is when the connection went. Zero where there was none: each that may live on
+	// the grant does.
+	Since time.Time `json:"since"`
+	Tries int       `json:"tries"`
+	Next  time.Time `json:"next"` // not before
 }
 
 const (
@@ -73,6 +75,8 @@ const (
 	ailing   undoing = "works_not"
 	unsure   undoing = "works_unknown" // it could not be asked, or does not say
 	fresh    undoing = "renewed"
+	narrowed undoing = "read_only"
+	widened  undoing = "read_write"
 	stale    undoing = "renewed_not"
 )
 
@@ -145,16 +149,27 @@ func (s *Service) noteRevocation(ctx context.Context, conn connection.Connection
 			return nil, err
 		}
 	}
+	r := revocationOf(conn, o)
+	r.Connection, r.Since = conn.ID, s.cfg.Now()
+	return s.putRevocation(ctx, r, before)
+}
+
+func revocationOf(conn connection.Connection, o *toolkit.OAuth2) revocation {
+	return revocation{
+		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, Account: conn.AccountLabel, ClientID: o.ClientID, Issuer: o.Grantor(), Variables: conn.Variables,
+		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(),
+	}
+}
+
+// putRevocation writes one, in the place of before if there is that.
+func (s *Service) putRevocation(ctx context.Context, r revocation, before *vault.Document) (*vault.Document, error) {
 	now := s.cfg.Now()
-	text, err := json.Marshal(revocation{
-		Toolkit: conn.Toolkit, Tenant: conn.Tenant, User: conn.User, Connection: conn.ID, Account: conn.AccountLabel, ClientID: o.ClientID, Issuer: o.Grantor(), Variables: conn.Variables,
-		AccessToken: conn.AccessToken.Reveal(), RefreshToken: conn.RefreshToken.Reveal(), Since: now,
-		Next: now.Add(finishLimit), // until when whoever writes this is at work on it
-	})
+	r.Next = now.Add(finishLimit) // until when whoever writes this is at work on it
+	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	d := vault.Document{Name: vault.Name("revocation", conn.ID+"-"+random(idBytes)), Version: 1, Index: []string{vault.Name("revocation")}}
+	d := vault.Document{Name: vault.Name("revocation", r.Connection+"-"+random(idBytes)), Version: 1, Index: []string{vault.Name("revocation")}}
 	if before != nil {
 		d.Name, d.Version = before.Name, before.Version+1
 	}

@@ -27,9 +27,11 @@ type flow struct {
 	Browser     string `json:"browser"` // hash of the browser that started
 	// Asked is what the user has said for the toolkit's variables, before they left: an
 	// answer that comes back is from the server that this names.
-	Asked   map[string]string `json:"asked,omitempty"`
-	Started time.Time         `json:"started"`
-	Spent   bool              `json:"spent,omitempty"`
+	Asked map[string]string `json:"asked,omitempty"`
+	// ReadOnly is what the user has chosen; nil: they were not asked.
+	ReadOnly *bool     `json:"read_only,omitempty"`
+	Started  time.Time `json:"started"`
+	Spent    bool      `json:"spent,omitempty"`
 
 	version uint64
 }
@@ -53,7 +55,7 @@ func (s *Service) begin(ctx context.Context, l *part, said map[string]string, br
 	state := random(stateBytes)
 	f := &flow{
 		LinkID: l.ID, Toolkit: tk.ID, Verifier: oauth.NewVerifier(), RedirectURI: RedirectURI(s.cfg.PublicURL, tk.ID),
-		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Asked: said, Started: s.cfg.Now(),
+		ClientID: tk.OAuth.ClientID, Issuer: tk.OAuth.Grantor(), Browser: hash(browser), Asked: said, ReadOnly: l.Reading, Started: s.cfg.Now(),
 	}
 	address, err = oauth.AuthorizeURL(tk.OAuth.Asking(l.Scopes), f.RedirectURI, state, f.Verifier)
 	if err != nil {

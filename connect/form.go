@@ -73,11 +73,16 @@ func (s *Service) formPage(v visit, status int, l *part, notice string) {
 		s.trouble(v, l, "asked", err)
 		return
 	}
+	reading, err := s.reading(v, l)
+	if err != nil {
+		s.trouble(v, l, "link", err)
+		return
+	}
 	s.show(v, status, "form.html", s.formActions(l.link), view{
 		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID),
 		Minutes: s.minutesLeft(l.link), Notice: notice, Host: apiHost(tk), Asked: asked,
 		Back: back, BackTo: to,
-		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "",
+		Inputs: inputs(tk.Auth), Help: tk.Help, HelpURL: tk.HelpURL, Checked: check != "", Reading: reading,
 	})
 }
 
@@ -135,6 +140,7 @@ func (s *Service) takeKey(v visit, l *part) {
 	if !ok {
 		return
 	}
+	l.Reading = s.readingSaid(v.r, l.Toolkit)
 	values, wrong := entered(v.r.PostForm, tk.Auth)
 	if wrong != "" {
 		s.formPage(v, http.StatusUnprocessableEntity, l, wrong)
@@ -151,7 +157,7 @@ func (s *Service) takeKey(v visit, l *part) {
 	defer cancel()
 	// One at a time: of a double click, or of two tabs, one gets past here.
 	err := s.take(ctx, l, hash(s.browser(v.r)), func(p *part) {
-		p.Started, p.Busy, p.Failure, p.Browser, p.Asked = now, now.Add(finishLimit), "", "", said
+		p.Started, p.Busy, p.Failure, p.Browser, p.Asked, p.Reading = now, now.Add(finishLimit), "", "", said, l.Reading
 	})
 	if errors.Is(err, errTaken) {
 		v.redirect(s.linkURL(l.ID))
@@ -201,7 +207,7 @@ func (s *Service) takeIn(ctx context.Context, v visit, l *part, tk *toolkit.Tool
 func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Toolkit, said map[string]string, key secret.String, account string, unknown error) (failure string, err error) {
 	now := s.cfg.Now()
 	// On paper before it can be used.
-	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, "")); err != nil {
+	if err := s.cfg.Audit.Record(l.record(now, audit.Connected, v.id, l.access())); err != nil {
 		return ours, err
 	}
 	var conn connection.Connection
@@ -231,7 +237,7 @@ func (s *Service) keepKey(ctx context.Context, v visit, l *part, tk *toolkit.Too
 	if failure != "" {
 		return failure, cmp.Or(unknown, errAnotherHere)
 	}
-	l.Account, l.Asked, l.kept, l.before = account, said, conn.Key, p.before
+	l.Account, l.Asked, l.kept, l.before, l.ReadOnly = account, said, conn.Key, p.before, conn.ReadOnly
 	s.cfg.Connected(conn)
 	return "", nil
 }

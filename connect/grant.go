@@ -87,7 +87,7 @@ func (s *Service) redeem(ctx context.Context, v visit, t *trip) (failure string,
 		return failure, err
 	}
 	// On paper before it can be used.
-	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, "")); err != nil {
+	if err := s.cfg.Audit.Record(t.link.record(s.cfg.Now(), audit.Connected, v.id, t.link.access())); err != nil {
 		return ours, err
 	}
 	return s.keep(ctx, t, grant)
@@ -125,18 +125,13 @@ func (s *Service) takes(ctx context.Context, t *trip, p place, g oauth.Grant) (f
 	return p.owned(name, t.nameless)
 }
 
-// giveBack ends a grant that is not kept. At most providers that ends all that this client
-// has of the account (RFC 7009 §2.1): where another connection lives on it, it stays. Where
-// nobody can tell whose account it is, each of the user's by the same client may, and a
-// callback that somebody has altered must not cost the one that works.
+// giveBack ends a grant that is not kept.
 func (s *Service) giveBack(ctx context.Context, t *trip, g oauth.Grant) error {
 	issuer, client := t.toolkit.Grantee()
-	stray := connection.Connection{Key: t.link.first(), AccountLabel: t.label, Granted: connection.Grantee{Issuer: issuer, ClientID: client}}
-	stray.Key.Account = noAccount
-	if shared, err := s.livesOn(ctx, stray, time.Time{}); shared || err != nil {
-		return err
-	}
-	return s.cfg.Revoker.Revoke(ctx, t.toolkit.OAuth, g.AccessToken, g.RefreshToken)
+	return s.giveUp(ctx, t.requestID, connection.Connection{
+		Key: t.link.first(), AccountLabel: t.label, Granted: connection.Grantee{Issuer: issuer, ClientID: client}, Variables: t.flow.Asked,
+		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
+	})
 }
 
 var errNotExpected = errors.New("the account is not one that expect_account names")
@@ -208,7 +203,7 @@ func (s *Service) keep(ctx context.Context, t *trip, g oauth.Grant) (failure str
 	if failure != "" {
 		return failure, errors.Join(errNotExpected, s.giveBack(ctx, t, g))
 	}
-	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before
+	t.scopes, t.link.Account, t.link.Asked, t.link.kept, t.link.before, t.link.ReadOnly = conn.Scopes, t.label, t.flow.Asked, conn.Key, p.before, conn.ReadOnly
 	s.cfg.Connected(conn)
 	if !t.asked { // it is a call then
 		s.name(ctx, t, conn)

@@ -73,6 +73,11 @@ type part struct {
 	Asked map[string]string `json:"asked,omitempty"`
 	// Approved: its work was to let its agent use what was connected before.
 	Approved bool `json:"approved,omitempty"`
+	// Reading is whether its user wanted to allow reading only, when the button was last
+	// pressed; nil: they were not asked.
+	Reading *bool `json:"reading,omitempty"`
+	// ReadOnly: what it connected is for reading only.
+	ReadOnly bool `json:"read_only,omitempty"`
 	// Flows are the latest that were begun with it, by the hash of their state.
 	Flows []string `json:"flows,omitempty"`
 

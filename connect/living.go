@@ -62,11 +62,11 @@ func (s *Service) needed(ctx context.Context, o *toolkit.OAuth2, r revocation) (
 		if !access.IsZero() && c.AccessToken.Equal(access) || !refresh.IsZero() && c.RefreshToken.Equal(refresh) {
 			return true, nil
 		}
-		if endsAll(o) && c.Toolkit == r.Toolkit && c.ID == r.Connection {
+		if endsAll(o) && c.Toolkit == r.Toolkit && r.Connection != "" && c.ID == r.Connection {
 			return true, nil
 		}
 	}
-	if !endsAll(o) {
+	if !endsAll(o) && r.Connection != "" {
 		return false, nil
 	}
 	return s.livesOn(ctx, gone, r.Since)

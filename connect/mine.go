@@ -42,6 +42,8 @@ type row struct {
 	Another bool
 	// MayTest and MayRefresh: it can be tried out, or have its token renewed.
 	MayTest, MayRefresh bool
+	// ReadOnly: it is for reading only. MayLimit: there is a button for that.
+	ReadOnly, MayLimit bool
 }
 
 // serveMine shows what the person at the browser has connected, for whichever agents.
@@ -129,6 +131,8 @@ func (s *Service) serveUndo(v visit) {
 		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOff)
 	case doSwitchOn:
 		outcome, err = s.turn(v, conns[i].Key, connection.SwitchOn)
+	case doNarrow, doWiden:
+		outcome, err = s.limit(v, conns[i].Key, deed == doNarrow)
 	case doTest:
 		outcome = s.tryOut(v, conns[i])
 	case doRefresh:
@@ -179,6 +183,8 @@ const (
 	doDefault    = "default"
 	doSwitchOff  = "off"
 	doSwitchOn   = "on"
+	doNarrow     = "reading"
+	doWiden      = "writing"
 	doTest       = "test"
 	doRefresh    = "refresh"
 	doRename     = "rename"
@@ -270,7 +276,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	ids := handles(conns)
 	for i, c := range conns {
 		r := row{place: toolkitOf(c.Key), ID: ids[i], Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
-		r.Users = s.usersOf(c)
+		r.Users, r.ReadOnly, r.MayLimit = s.usersOf(c), c.ReadOnly, !c.ReadOnly && s.tellsReads(c.Toolkit)
 		_, r.MayRest = c.Status.After(connection.SwitchOff)
 		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {
@@ -344,6 +350,8 @@ var mineNotices = map[undoing]string{
 	renamed:    "The name was changed.",
 	misnamed:   "That cannot be a name: up to 60 characters on one line, please. Nothing was changed.",
 	taken:      "Another one of your accounts is called that. Nothing was changed.",
+	narrowed:   "Assistants can only read with this account from now on.",
+	widened:    "Assistants can change things with this account again.",
 	chosen:     "Assistants use this account from now on when they name none.",
 	undonePart: "Disconnected. Nothing here uses your account any more. The other service could not be told yet; that is tried again by itself.",
 }

@@ -51,6 +51,9 @@ type view struct {
 	Approved bool      // an agent may use what was connected before
 	Host     string    // of the page that the button leads to
 
+	Reading  *readingChoice // the box that allows reading only
+	ReadOnly bool           // that is so
+
 	Asked         []question // which server it is
 	Inputs        []input    // for a key of the user's own
 	Help, HelpURL string     // where it is found
@@ -156,6 +159,11 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 		s.trouble(v, l, "asked", err)
 		return
 	}
+	reading, err := s.reading(v, l)
+	if err != nil {
+		s.trouble(v, l, "link", err)
+		return
+	}
 	authorize, host := placeOf(tk, asked)
 	// Not no-referrer: browsers then send "Origin: null" with the form.
 	v.w.Header().Set("Referrer-Policy", "same-origin")
@@ -163,7 +171,7 @@ func (s *Service) confirmPage(v visit, status int, l *part, notice string) {
 	s.show(v, status, "confirm.html", s.formActions(l.link, authorize), view{
 		Title: s.say(v, "Connect %s", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Scopes: tk.OAuth.Asking(l.Scopes).Scopes,
 		Account: l.wantedName(), Token: s.formToken(s.greet(v), l.ID), Minutes: s.minutesLeft(l.link),
-		Notice: notice, Host: host, Asked: asked, Back: back, BackTo: to,
+		Notice: notice, Host: host, Asked: asked, Back: back, BackTo: to, Reading: reading,
 	})
 }
 
@@ -201,7 +209,7 @@ func (s *Service) donePage(v visit, l *part) {
 	check, _ := tk.Check()
 	data := view{
 		Title: s.say(v, "%s is connected", tk.Name), Toolkit: tk.Name, Agent: l.Agent, User: l.User, Account: l.Account, Asked: saidOf(tk, l.Asked), Mine: s.mine(),
-		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected), Approved: l.Approved,
+		Inputs: inputs(tk.Auth), Checked: check != "", Back: s.callback(l.link, connected), Approved: l.Approved, ReadOnly: l.ReadOnly,
 	}
 	data.Checked = data.Checked || l.Approved // nothing was entered
 	s.show(v, http.StatusOK, "done.html", "'none'", data)

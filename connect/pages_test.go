@@ -77,6 +77,12 @@ func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page 
 	all["asked before, another"] = b.press(all["asked before"], "said.shop", "south")
 	all["mine, asked"] = b.get(mine)
 
+	w = newWorld(t, threeToolkits(t), behindASite, tellsReads)
+	b, link = newBrowserAs(w, alice.User), w.link(alice)
+	all["reads"], all["reads, several"] = b.get(link), b.get(w.linkFor(alice, "acme", "second"))
+	all["reads, done"], all["mine, unlimited"] = b.connectReading(link, "only"), b.undo(t, w.connection().ID, "writing")
+	all["mine, limited"], all["reads, again"] = b.undo(t, w.connection().ID, "reading"), b.get(w.link(alice))
+
 	w = newWorld(t, behindASite)
 	link, b = w.link(alice), newBrowserAs(w, "mallory")
 	all["somebody else"], all["nobody"] = b.get(link), newBrowser(w).get(link)

@@ -16,20 +16,21 @@ import (
 
 // place is where a grant goes: into a connection that is there, or beside it.
 type place struct {
-	key    connection.Key
-	before connection.Connection // version 0: nothing is there
-	beside connection.Accounts   // all that the user has of the toolkit
-	moved  bool                  // before is of another provider, and its accounts are others
-	scopes []string              // that were asked for, if not the configuration's
-	name   string                // what the agent calls the account, if it is to come
-	id     string                // of a connection that is to come; "": any
-	agent  string                // for which it is connected; "": for none yet
+	key     connection.Key
+	before  connection.Connection // version 0: nothing is there
+	beside  connection.Accounts   // all that the user has of the toolkit
+	moved   bool                  // before is of another provider, and its accounts are others
+	scopes  []string              // that were asked for, if not the configuration's
+	name    string                // what the agent calls the account, if it is to come
+	id      string                // of a connection that is to come; "": any
+	reading *bool                 // only, or not any more; nil: as before
+	agent   string                // for which it is connected; "": for none yet
 }
 
 // place finds it. The first connection of all goes where gateways of the version before
 // look for the only one, whatever it is called.
 func (s *Service) place(ctx context.Context, l *part) (place, error) {
-	p := place{key: l.first(), scopes: l.Scopes, agent: l.Agent}
+	p := place{key: l.first(), scopes: l.Scopes, agent: l.Agent, reading: l.Reading}
 	var err error
 	if p.beside, err = s.cfg.Vault.Accounts(ctx, p.key); err != nil {
 		return p, err
@@ -165,7 +166,10 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		Granted:   connection.Grantee{Issuer: issuer, ClientID: client, Hosts: tk.Origins()},
 		Variables: g.Variables,
 		Label:     p.before.Label, NotDefault: p.before.NotDefault, LastUsed: p.before.LastUsed,
-		Agents: p.before.Agents, Barred: p.before.Barred,
+		Agents: p.before.Agents, Barred: p.before.Barred, ReadOnly: p.before.ReadOnly,
+	}
+	if p.reading != nil {
+		conn.ReadOnly = *p.reading
 	}
 	if conn.ID == "" {
 		// Nobody may use it but who asked for it. That is so as well where a record cannot

@@ -24,8 +24,10 @@ type task struct {
 	Host    string   // where the user agrees; "" where a key is entered here
 	Asked   []question
 	// Approve: it is connected, and its user has to let the agent use it.
-	Approve bool
-	Since   time.Time // it was connected, where that is so
+	Approve  bool
+	Reading  *readingChoice
+	ReadOnly bool
+	Since    time.Time // it was connected, where that is so
 
 	Shown string // of what is said about it, for the form
 
@@ -37,6 +39,7 @@ type task struct {
 func (s *Service) toApprove(t *task, conn connection.Connection) {
 	t.there = conn
 	t.Approve, t.Since, t.Scopes, t.Host, t.onward, t.Asked = true, conn.CreatedAt, nil, "", nil, nil
+	t.Reading, t.ReadOnly = s.narrowing(conn), conn.ReadOnly
 	if s.verifies() {
 		t.Account, t.Scopes = conn.AccountLabel, conn.Scopes
 	}
@@ -134,6 +137,9 @@ func (s *Service) taskOf(v visit, p *part) (t task, err error) {
 			}
 			t.onward, t.Host = placeOf(e.Toolkit, t.Asked)
 			t.Scopes = o.Asking(p.Scopes).Scopes
+			if t.Reading, err = s.reading(v, p); err != nil {
+				return t, err
+			}
 		}
 	}
 	told := s.verifies() || s.is(v.r, p.Browser)

@@ -201,6 +201,7 @@ func (s *Service) start(v visit, l *part) {
 	if !ok {
 		return
 	}
+	l.Reading = s.readingSaid(v.r, l.Toolkit)
 	now := s.cfg.Now()
 	if err := s.cfg.Audit.Record(l.record(now, audit.LinkOpened, v.id, "")); err != nil {
 		s.trouble(v, l, "audit", err)
@@ -213,7 +214,7 @@ func (s *Service) start(v visit, l *part) {
 	var old []string
 	if err == nil {
 		err = s.take(v.r.Context(), l, hash(browser), func(p *part) {
-			p.Started, p.Failure, p.Browser, p.Asked = now, "", "", said
+			p.Started, p.Failure, p.Browser, p.Asked, p.Reading = now, "", "", said, l.Reading
 			old = p.began(ref)
 		})
 	}

@@ -32,6 +32,8 @@ type statusBody struct {
 	Scopes  []string          `json:"scopes,omitempty"`
 	// ScopesMissing are asked for by the configuration and were not granted.
 	ScopesMissing []string `json:"scopes_missing,omitempty"`
+	// ReadOnly: the user allows calls that read, and no others.
+	ReadOnly bool `json:"read_only,omitempty"`
 	// Degraded: it works, but its newest token could not be saved and would be lost
 	// with the gateway.
 	Degraded  bool       `json:"degraded,omitempty"`
@@ -161,7 +163,7 @@ func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit
 	default:
 		body.Status, body.Reason = s.standing(conn, tk)
 		body.ID, body.Account, body.Label = conn.ID, conn.AccountLabel, conn.Label
-		body.Scopes, body.UpdatedAt = conn.Scopes, &conn.UpdatedAt
+		body.Scopes, body.UpdatedAt, body.ReadOnly = conn.Scopes, &conn.UpdatedAt, conn.ReadOnly
 		if tk.OAuth != nil {
 			body.ScopesMissing = tk.OAuth.Asking(needed).MissingScopes(conn.Scopes)
 		}

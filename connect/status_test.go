@@ -53,6 +53,7 @@ type statusAnswer struct {
 	Scopes        []string
 	ScopesMissing []string `json:"scopes_missing"`
 	Degraded      bool
+	ReadOnly      bool      `json:"read_only"`
 	Updated       time.Time `json:"updated_at"`
 
 	Code, Detail, Rule, Step string

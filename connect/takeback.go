@@ -19,7 +19,7 @@ func (s *Service) takeBack(ctx context.Context, requestID string, p *part, forgo
 	var err error
 	switch {
 	case p.approved != (connection.Key{}):
-		_, err = s.let(ctx, requestID, p.approved, p.Agent, false, nil)
+		_, err = s.let(ctx, requestID, p.approved, p.Agent, mayNot, nil)
 	case forgotten || p.before.ID == "":
 		_, err = s.disconnect(ctx, requestID, p.kept)
 	default:
@@ -68,23 +68,34 @@ func (s *Service) putBack(ctx context.Context, requestID string, p *part) error 
 	}
 	s.cfg.Connected(stands)
 	s.cfg.Stopped(key) // what began with the grant that goes
-	if err := s.giveUp(ctx, replaced); err != nil {
+	if err := s.giveUp(ctx, requestID, replaced); err != nil {
 		s.cfg.Report(Event{What: "trouble", Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, RequestID: requestID, Reason: "revoke", Err: fmt.Errorf("giving a grant back: %w", err)})
 	}
 	return nil
 }
 
-// giveUp is giveBack for a grant that was kept for a moment. What stands in its place again
-// may live on it.
-func (s *Service) giveUp(ctx context.Context, conn connection.Connection) error {
-	o := s.revocable(conn)
+// giveUp ends a grant that is not kept, or was for a moment. At most providers that ends
+// all that this client has of the account (RFC 7009 §2.1): where another connection lives on
+// it, it stays. Where nobody can tell whose account it is, each of the user's by the same
+// client may, and a callback that somebody has altered must not cost the one that works.
+//
+// It is written down first, as for what is disconnected: nobody else has this token, and a
+// provider that is away is told later.
+func (s *Service) giveUp(ctx context.Context, requestID string, stray connection.Connection) error {
+	o := s.revocable(stray)
 	if o == nil {
 		return nil
 	}
-	stray := conn
 	stray.Key.Account = noAccount
 	if shared, err := s.livesOn(ctx, stray, time.Time{}); shared || err != nil {
 		return err
 	}
-	return s.cfg.Revoker.Revoke(ctx, o, conn.AccessToken, conn.RefreshToken)
+	paper, noted := s.putRevocation(ctx, revocationOf(stray, o), nil)
+	if noted != nil { // there is one chance, and this is it
+		return errors.Join(noted, s.cfg.Revoker.Revoke(ctx, o, stray.AccessToken, stray.RefreshToken))
+	}
+	if err := s.revoke(ctx, *paper); err != nil {
+		s.cfg.Report(Event{What: "revocation_pending", Tenant: stray.Tenant, User: stray.User, Toolkit: stray.Toolkit, RequestID: requestID, Err: err})
+	}
+	return nil
 }

@@ -54,6 +54,8 @@ type Connection struct {
 	// from before users were asked. Barred are those from which the user has taken that
 	// back, for the page to offer it again. No name is in both. See agents.go.
 	Agents, Barred []string
+	// ReadOnly: its user allows calls that read, and no others.
+	ReadOnly bool
 	// Intent stands while a refresh is on its way to the provider.
 	Intent *Intent
 

@@ -22,6 +22,8 @@ type Policy interface {
 	// leaves. It may wait. A visit that is not nil is left in the end, also by a call
 	// that is not made after all.
 	Enter(ctx context.Context, c *Call) (Visit, error)
+	// Reads reports whether a call is known to change nothing at the provider.
+	Reads(c *Call) bool
 }
 
 // Call is what a policy judges. It is read alone.

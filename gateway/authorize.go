@@ -34,13 +34,14 @@ func (g *Gateway) authorize(x *exchange) error {
 	return nil
 }
 
-// approved refuses a connection that its user has not let this agent use. To this agent
-// it is not connected: neither whose account it is nor what was granted is its business.
+// approved refuses a connection that its user has not let this agent use, or not for such
+// a call. Where the agent may not use it at all, it is not connected to this agent: neither
+// whose account it is nor what was granted is its business.
 func (g *Gateway) approved(x *exchange, grant connection.Connection) error {
-	if grant.Admits(x.caller.Agent, g.Several(x.caller.Tenant)) {
-		return nil
+	if !grant.Admits(x.caller.Agent, g.Several(x.caller.Tenant)) {
+		return &connection.Unusable{Status: connection.NotConnected, Reason: connection.NotApproved, Account: grant.Key.Account}
 	}
-	return &connection.Unusable{Status: connection.NotConnected, Reason: connection.NotApproved, Account: grant.Key.Account}
+	return g.reading(x, grant)
 }
 
 // use makes a grant the one that is used. A token goes only where it was granted
@@ -119,7 +120,7 @@ func (g *Gateway) authRequired(x *exchange, unusable *connection.Unusable, todo 
 func (x *exchange) ask(unusable *connection.Unusable) Ask {
 	a := Ask{Account: cmp.Or(x.account, unusable.Account, x.grant.Key.Account), CallbackURL: x.callback}
 	if len(x.lacking) > 0 {
-		a.Scopes = append(slices.Clone(x.grant.Scopes), x.lacking...)
+		a.Scopes = append(slices.Clone(x.granted), x.lacking...)
 	}
 	return a
 }

@@ -70,6 +70,7 @@ type exchange struct {
 	renewed    bool     // the token was refused and renewed on the way
 	turnedDown bool     // answer says that the credential is no good
 	lacking    []string // scopes that answer asks for and that were not granted
+	granted    []string // and those that were, where there are such
 
 	// judge
 	download *url.URL // where answer is from, if not from target; a secret

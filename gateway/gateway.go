@@ -142,10 +142,10 @@ func (g *Gateway) Withdraw(key connection.Key, agent string) { g.tunnels.close(k
 func (g *Gateway) Uses(key connection.Key) bool { return g.tunnels.uses(key) }
 
 // Recheck ends what goes on over a connection that is not as it was: made anew, switched
-// off, or taken back from an agent.
+// off, limited to reading, or taken back from an agent.
 func (g *Gateway) Recheck(now connection.Connection) {
 	g.tunnels.closeThat(func(o openTunnel) bool {
-		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || !now.Admits(o.who.Agent, g.Several(now.Tenant)))
+		return o.key == now.Key && (o.id != now.ID || now.Status == connection.Inactive || now.Status == connection.Revoked || now.ReadOnly && !o.reads || !now.Admits(o.who.Agent, g.Several(now.Tenant)))
 	})
 }
 

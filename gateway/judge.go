@@ -34,7 +34,7 @@ func (g *Gateway) judge(x *exchange) error {
 		x.dropAnswer()
 		return problem.New(problem.UpstreamUnreachable, "proxy_407", "A proxy on the way to "+x.toolkit.Name+" wants a login from the gateway. The operator has to check it.")
 	}
-	if x.lacking = x.lackingScopes(); len(x.lacking) > 0 {
+	if x.lacking, x.granted = x.lackingScopes(); len(x.lacking) > 0 {
 		// The grant stays as it is: it is good for other calls.
 		g.cfg.Credentials.Worked(x.grant.Key)
 		x.dropAnswer()

@@ -184,3 +184,7 @@ func TestAVisitIsLeftWhereTheCallCannotBeRecorded(t *testing.T) {
 		t.Errorf("%d left, %d told", h.left.Load(), len(h.told))
 	}
 }
+
+func (h *hosting) Reads(*gateway.Call) bool { return false }
+
+func (l *looking) Reads(*gateway.Call) bool { return false }

@@ -27,12 +27,21 @@ func (x *exchange) refused() bool {
 	if x.answer.StatusCode == http.StatusUnauthorized {
 		return true
 	}
-	sign := x.toolkit.Auth.Refused
+	_, refused := x.shows(x.toolkit.Auth.Refused)
+	return refused
+}
+
+// shows reports whether the answer has the sign, and gives its body then.
+func (x *exchange) shows(sign *toolkit.Sign) (body any, shown bool) {
 	if sign == nil || x.answer.StatusCode != sign.Status || x.in.Method == http.MethodHead || x.answer.ContentLength > signLimit || !isJSON(x.answer.Header) {
-		return false
+		return nil, false
 	}
 	head, whole := x.readAhead()
-	return whole && slices.Contains(sign.Values, field(unpacked(head, x.answer.Header), sign.Field))
+	if !whole || json.Unmarshal(unpacked(head, x.answer.Header), &body) != nil {
+		return nil, false
+	}
+	text, _ := field(body, sign.Field).(string)
+	return body, slices.Contains(sign.Values, text)
 }
 
 // readAhead gives the beginning of the answer's body, and whether that is all of it.
@@ -86,18 +95,13 @@ func unpacked(body []byte, h http.Header) []byte {
 	return nil
 }
 
-// field is a text in a JSON object; "" where there is none.
-func field(text []byte, path string) string {
-	var value any
-	if json.Unmarshal(text, &value) != nil {
-		return ""
-	}
+// field is what stands in a JSON object; nil where there is none.
+func field(value any, path string) any {
 	for name := range strings.SplitSeq(path, ".") {
 		object, _ := value.(map[string]any)
 		value = object[name]
 	}
-	found, _ := value.(string)
-	return found
+	return value
 }
 
 func saysInBody(signs []toolkit.Throttle) bool {
@@ -106,7 +110,7 @@ func saysInBody(signs []toolkit.Throttle) bool {
 
 // readable keeps the provider from packing its answer in a way that we cannot look into.
 func (x *exchange) readable(h http.Header) {
-	if h["Accept-Encoding"] == nil || x.toolkit.Auth.Refused == nil && !saysInBody(x.toolkit.Throttling.Signs) {
+	if h["Accept-Encoding"] == nil || x.toolkit.Auth.Refused == nil && x.toolkit.Auth.ScopeMissing == nil && !saysInBody(x.toolkit.Throttling.Signs) {
 		return
 	}
 	for _, value := range h["Accept-Encoding"] {

@@ -73,6 +73,9 @@ func (g *Gateway) still(x *exchange) error {
 	if _, gone := errors.AsType[*connection.Unusable](err); gone {
 		return errTakenBack
 	}
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Rule == readOnly {
+		return errTakenBack
+	}
 	return nil
 }
 
@@ -150,6 +153,7 @@ type tunnels struct {
 type openTunnel struct {
 	key     connection.Key // zero where no user's grant is used
 	id      string         // of the connection
+	reads   bool           // its user allowed reading only, and this was
 	who     caller.Caller
 	toolkit string
 	end     func()
@@ -159,7 +163,7 @@ type openTunnel struct {
 
 // keep takes in what goes on over the exchange's grant, and in its session.
 func (g *Gateway) keep(x *exchange, o openTunnel) (forget func(), err error) {
-	o.key, o.id, o.who, o.toolkit = x.grant.Key, x.grant.ID, x.caller, x.toolkit.ID
+	o.key, o.id, o.reads, o.who, o.toolkit = x.grant.Key, x.grant.ID, x.grant.ReadOnly, x.caller, x.toolkit.ID
 	forget, err = g.tunnels.add(o, x.since)
 	if err != nil {
 		return nil, err

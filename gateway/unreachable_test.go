@@ -173,3 +173,5 @@ func TestAnUploadThatCannotBeSentAgainIsNotTheAgentsFault(t *testing.T) {
 	res, body := w.Do(w.Request("POST", w.H1+"/acme/x", strings.NewReader(strings.Repeat("x", 2<<20))))
 	refused(t, w, res, body, verdict{502, "upstream_unreachable", "send", "upload"})
 }
+
+func (j *judging) Reads(*gateway.Call) bool { return false }

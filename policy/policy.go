@@ -274,6 +274,18 @@ func (d *desk) permit(sets [3]*ruleset, c *gateway.Call, segments []string, meth
 	return nil
 }
 
+// Reads implements gateway.Policy. What can be read in two ways, and what says that it is
+// another call than it seems, is not known to read.
+func (p *Policy) Reads(c *gateway.Call) bool {
+	d := p.toolkits[c.Toolkit.ID]
+	if d == nil || ambiguous(c.Path) != "" || override(c.Header, c.Query) != "" || overrideInForm(c) != nil {
+		return false
+	}
+	var buf [24]string
+	ok, _ := d.reading.permits(c, segmentsOf(unescaped(c.Path), buf[:0]))
+	return ok
+}
+
 // mints gives the rule where a call would mint or end credentials, and no rule names it.
 func (d *desk) mints(sets [3]*ruleset, c *gateway.Call, crooked bool, segments []string) string {
 	straight := segments

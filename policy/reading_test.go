@@ -106,3 +106,23 @@ func FuzzGraphQL(f *testing.F) {
 }
 
 func escaped(s string) string { return url.QueryEscape(s) }
+
+// A user who allows reading only is heard by the gateway, whatever the operator's rules.
+func TestWhatIsKnownToReadIsTold(t *testing.T) {
+	tk := acme(t, func(d *toolkit.Definition) {
+		d.Reading = toolkit.Reading{Methods: []string{"GET"}, Reads: []string{"POST /search"}, Writes: []string{"GET /logout"}}
+	})
+	p := only(t, policy.Toolkit{Toolkit: tk})
+	for text, want := range map[string]bool{
+		"GET /repos": true, "HEAD /repos": true, "POST /search": true, "POST /repos": false, "DELETE /search": false,
+		"GET /logout": false, "GET /LOGOUT": false, "GET /a%2Fb": false, "GET /a//b": false, "GET /repos?_method=DELETE": false,
+	} {
+		method, address, _ := strings.Cut(text, " ")
+		if got := p.Reads(call(tk, method, address)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	if known := only(t, policy.Toolkit{Toolkit: acme(t, nil)}); known.Reads(call(tk, "GET", "/repos")) {
+		t.Error("nothing says so")
+	}
+}

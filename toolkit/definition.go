@@ -57,13 +57,14 @@ type Definition struct {
 
 // AuthDefinition says where the credential goes.
 type AuthDefinition struct {
-	Kind    Kind              `json:"kind,omitempty"`
-	PerUser bool              `json:"per_user,omitempty"`
-	Header  string            `json:"header,omitempty"`
-	Prefix  *string           `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
-	Query   string            `json:"query,omitempty"`
-	Refused *Sign             `json:"refused,omitempty"`
-	Fields  []FieldDefinition `json:"fields,omitempty"` // of a user's own key; none: one
+	Kind         Kind              `json:"kind,omitempty"`
+	PerUser      bool              `json:"per_user,omitempty"`
+	Header       string            `json:"header,omitempty"`
+	Prefix       *string           `json:"prefix,omitempty"` // nil: "Bearer " in Authorization, else none
+	Query        string            `json:"query,omitempty"`
+	Refused      *Sign             `json:"refused,omitempty"`
+	ScopeMissing *ScopeSign        `json:"scope_missing,omitempty"` // for OAuth
+	Fields       []FieldDefinition `json:"fields,omitempty"`        // of a user's own key; none: one
 
 	Key      secret.String `json:"-"`
 	Username string        `json:"-"`
@@ -105,6 +106,7 @@ func (a AuthDefinition) over(over AuthDefinition) AuthDefinition {
 	}
 	a.PerUser = a.PerUser || over.PerUser
 	a.Refused = cmp.Or(over.Refused, a.Refused)
+	a.ScopeMissing = cmp.Or(over.ScopeMissing, a.ScopeMissing)
 	if over.Header != "" || over.Query != "" || len(over.Fields) > 0 {
 		a.Header, a.Query, a.Prefix, a.Fields = over.Header, over.Query, nil, over.Fields
 	}
@@ -245,12 +247,15 @@ func validValue(value string) bool {
 
 func (d Definition) auth(t *Toolkit) error {
 	a := d.Auth
-	t.Auth = Auth{Kind: a.Kind, PerUser: a.PerUser, Header: a.Header, Query: a.Query, Refused: a.Refused, Key: a.Key, Username: a.Username, Password: a.Password}
+	t.Auth = Auth{Kind: a.Kind, PerUser: a.PerUser, Header: a.Header, Query: a.Query, Refused: a.Refused, ScopeMissing: a.ScopeMissing, Key: a.Key, Username: a.Username, Password: a.Password}
 	if t.Auth.Header == "" && t.Auth.Query == "" {
 		t.Auth.Header = "Authorization"
 	}
-	if err := a.Refused.check(); err != nil {
+	if err := cmp.Or(a.Refused.check(), a.ScopeMissing.check()); err != nil {
 		return err
+	}
+	if a.ScopeMissing != nil && a.Kind != OAuth {
+		return errors.New("scope_missing: only oauth2 has scopes")
 	}
 	if a.Prefix != nil || a.Kind != Basic {
 		t.Auth.Prefix = prefix(a.Prefix, t.Auth.Header)

@@ -92,6 +92,9 @@ type Auth struct {
 	// Refused is how the provider says, in other ways than by 401, that the
 	// credential is no good. Nil: it has no such way.
 	Refused *Sign
+	// ScopeMissing is how the provider says, in another way than RFC 6750 has it, that a
+	// call needs a scope which was not granted. Nil: it has no such way.
+	ScopeMissing *ScopeSign
 
 	Key      secret.String // the operator's own, for APIKey
 	Username string        // the operator's own, for Basic

@@ -118,8 +118,10 @@ type sealed struct {
 	Label       string            `json:"label,omitempty"`
 	// Who does not know them lets all agents use it, as it lets them use every other. That
 	// an empty list is written, and none is not, is what tells nobody from everybody.
-	Agents     []string  `json:"agents,omitzero"`
-	Barred     []string  `json:"agents_barred,omitempty"`
+	Agents []string `json:"agents,omitzero"`
+	Barred []string `json:"agents_barred,omitempty"`
+	// Who does not know it lets calls through that are not reads.
+	ReadOnly   bool      `json:"read_only,omitempty"`
 	NotDefault bool      `json:"not_default,omitempty"`
 	CreatedAt  time.Time `json:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
@@ -166,7 +168,7 @@ func encode(c connection.Connection) ([]byte, error) {
 		AccessToken: c.AccessToken.Reveal(), RefreshToken: c.RefreshToken.Reveal(),
 		IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(), Scopes: c.Scopes,
 		Issuer: c.Granted.Issuer, ClientID: c.Granted.ClientID, Hosts: c.Granted.Hosts, Variables: c.Variables,
-		Account: c.AccountLabel, Label: c.Label, Agents: c.Agents, Barred: c.Barred, NotDefault: c.NotDefault, CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(), LastUsed: c.LastUsed.UTC(),
+		Account: c.AccountLabel, Label: c.Label, Agents: c.Agents, Barred: c.Barred, ReadOnly: c.ReadOnly, NotDefault: c.NotDefault, CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(), LastUsed: c.LastUsed.UTC(),
 	}
 	if c.Intent != nil {
 		s.Intent, s.IntentSince = c.Intent.ID, c.Intent.Since.UTC()
@@ -255,7 +257,7 @@ func decode(key connection.Key, d Document) (connection.Connection, error) {
 		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, Scopes: s.Scopes,
 		Granted:      connection.Grantee{Issuer: s.Issuer, ClientID: s.ClientID, Hosts: s.Hosts},
 		Variables:    s.Variables,
-		AccountLabel: s.Account, Label: s.Label, Agents: s.Agents, Barred: s.Barred, NotDefault: s.NotDefault, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, LastUsed: s.LastUsed,
+		AccountLabel: s.Account, Label: s.Label, Agents: s.Agents, Barred: s.Barred, ReadOnly: s.ReadOnly, NotDefault: s.NotDefault, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, LastUsed: s.LastUsed,
 		Beyond: secret.New(beyond(d.Plain)),
 	}
 	if s.Intent != "" {

@@ -50,7 +50,7 @@ func full() connection.Connection {
 		Variables: map[string]string{"instance": "na1.example"},
 		Intent:    &connection.Intent{ID: "intent", Since: at.Add(time.Minute)},
 		Agents:    []string{"bot"}, Barred: []string{"clerk"},
-		AccountLabel: "alice@example.com", Label: "Work", NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at, LastUsed: at.Add(-time.Minute),
+		AccountLabel: "alice@example.com", Label: "Work", ReadOnly: true, NotDefault: true, CreatedAt: at.Add(-time.Hour), UpdatedAt: at, LastUsed: at.Add(-time.Minute),
 		Beyond: secret.New(`{"later":["x"]}`),
 	}
 }
