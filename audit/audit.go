@@ -38,6 +38,8 @@ const (
 	// everything again. They are reasons of Connected too, where the user was asked.
 	ReadOnly  Event = "read_only"
 	ReadWrite Event = "read_write"
+	// Staged: a connection is about to be set up, which its user has not made yet.
+	Staged Event = "connection_added"
 	// Renamed: a connection is about to get another name from its user.
 	Renamed Event = "connection_renamed"
 	// Restored: what a link had replaced is about to stand again, since it was called off.

@@ -19,8 +19,10 @@ import (
 
 func connectionsCommand() caddycmd.Command {
 	return caddycmd.Command{
-		Name: "connections", Usage: "list|import", Short: "The connections of users", Long: "\nThe connections that users have granted.",
-		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(listConnectionsCommand(), bringCommand()) },
+		Name: "connections", Usage: "list|add|import", Short: "The connections of users", Long: "\nThe connections that users have granted.",
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(listConnectionsCommand(), addConnectionCommand(), bringCommand())
+		},
 	}
 }
 

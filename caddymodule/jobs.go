@@ -52,6 +52,7 @@ var jobs = map[string]func(context.Context, *workplace, []byte) (any, error){
 	"store/give":         job(giveRecords),
 	"store/compare":      job(compareRecords),
 	"connections/import": job(importGrants),
+	"connections/add":    job(addConnection),
 	"connections/list":   job(findConnections),
 	"breakers/list":      job(findBreakers),
 	"breakers/reset":     job(closeBreakers),

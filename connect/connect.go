@@ -129,7 +129,7 @@ type Config struct {
 // Event is one thing that happened to a flow.
 type Event struct {
 	// started, connected, scopes_missing, denied, failed, cancelled, refused, trouble,
-	// disconnected, disconnected_here, disconnected_pending, revocation_pending, default_chosen,
+	// disconnected, disconnected_here, disconnected_pending, removed, revocation_pending, default_chosen,
 	// agent_approved, agent_allowed, agent_withdrawn, renamed, switched_off, switched_on, read_only, read_write, works, works_not, works_unknown, renewed, renewed_not
 	What      string
 	Tenant    string

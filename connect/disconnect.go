@@ -62,6 +62,7 @@ const (
 	undone     undoing = "disconnected"         // here and at the provider
 	undoneHere undoing = "disconnected_here"    // the provider has no way to say so, or others use the grant
 	undonePart undoing = "disconnected_pending" // the provider could not be told yet
+	removed    undoing = "removed"              // it was set up, and had not been connected
 	// And of what takes nothing away.
 	chosen   undoing = "default_chosen"
 	rested   undoing = "switched_off"
@@ -117,6 +118,9 @@ func (s *Service) takeAway(ctx context.Context, requestID string, key connection
 	}
 	s.cfg.Disconnected(key)
 	s.tidyDefault(ctx, key)
+	if conn.Status == connection.Added {
+		return removed, nil
+	}
 	if paper == nil {
 		return undoneHere, nil
 	}

@@ -37,6 +37,8 @@ type row struct {
 	MayRest, Rests bool
 	// Users are the agents that may use it, or might; none where there is nothing to say.
 	Users []agentRow
+	// Added: it is set up, and not connected yet. MayConnect: there is a button for that.
+	Added, MayConnect bool
 	// Another: a further account can be connected; of several rows of a toolkit, the last
 	// one has the button.
 	Another bool
@@ -140,6 +142,13 @@ func (s *Service) serveUndo(v visit) {
 	case doAnother:
 		s.startAnother(v, conns[i])
 		return
+	case doConnect:
+		if conns[i].Status != connection.Added || !s.offered(&part{Toolkit: conns[i].Toolkit}) {
+			v.redirect(s.mineURL("")) // it is connected meanwhile
+			return
+		}
+		s.startStaged(v, conns[i])
+		return
 	case doRename:
 		outcome, err = s.rename(v, conns[i])
 	case doAllow, doBar:
@@ -183,6 +192,7 @@ const (
 	doDefault    = "default"
 	doSwitchOff  = "off"
 	doSwitchOn   = "on"
+	doConnect    = "connect"
 	doNarrow     = "reading"
 	doWiden      = "writing"
 	doTest       = "test"
@@ -277,6 +287,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 	for i, c := range conns {
 		r := row{place: toolkitOf(c.Key), ID: ids[i], Toolkit: c.Toolkit, Label: c.Label, Account: c.AccountLabel, State: states[c.Status], Since: c.CreatedAt, Used: c.LastUsed, Scopes: c.Scopes}
 		r.Users, r.ReadOnly, r.MayLimit = s.usersOf(c), c.ReadOnly, !c.ReadOnly && s.tellsReads(c.Toolkit)
+		r.Added = c.Status == connection.Added
 		_, r.MayRest = c.Status.After(connection.SwitchOff)
 		_, r.Rests = c.Status.After(connection.SwitchOn)
 		if of, several := defaults[toolkitOf(c.Key)]; several {
@@ -285,6 +296,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 		if e, known := s.cfg.Toolkits[c.Toolkit]; known {
 			check, _ := e.Toolkit.Check()
 			r.Toolkit, r.Said, r.Another = e.Toolkit.Name, saidOf(e.Toolkit, c.Variables), s.offered(&part{Toolkit: c.Toolkit})
+			r.MayConnect = r.Added && r.Another
 			r.MayTest = check != "" && c.Status == connection.Active
 			r.MayRefresh = e.Toolkit.OAuth != nil && !c.RefreshToken.IsZero() && c.Status == connection.Active
 		}
@@ -327,6 +339,7 @@ func (s *Service) defaultsOf(ctx context.Context, conns []connection.Connection)
 
 // states are the statuses in people's words.
 var states = map[connection.Status]string{
+	connection.Added:        "is added, and not connected yet",
 	connection.Active:       "works",
 	connection.Expired:      "has ended; connect again from your chat",
 	connection.Error:        "is not accepted at the moment",
@@ -338,6 +351,7 @@ var states = map[connection.Status]string{
 var mineNotices = map[undoing]string{
 	undone:     "Disconnected. The access was taken back at the other service too.",
 	undoneHere: "Disconnected. Nothing here uses your account any more. To end the access at the other service as well, remove it from the connected apps there.",
+	removed:    "Removed. Nothing had been connected.",
 	works:      "It works: the other service takes the access that is kept here.",
 	ailing:     "The other service does not take the access that is kept here. Connect again from your chat.",
 	unsure:     "The other service could not be asked just now. Try again in a few minutes.",

@@ -90,28 +90,23 @@ func (s *Service) rename(v visit, of connection.Connection) (undoing, error) {
 
 // startAnother is the button that connects a further account of a toolkit.
 func (s *Service) startAnother(v visit, beside connection.Connection) {
-	address, err := s.another(v, beside)
-	switch {
+	who := caller.Caller{Tenant: beside.Tenant, User: beside.User}
+	var what purpose
+	// Its id is a new one, under which no agent has ever called.
+	what.add(beside.Toolkit, "conn_"+rand.Text(), nil)
+	s.startLink(v, who, what, doAnother)
+}
+
+// startLink goes on with a link that nobody but the person themselves has asked for.
+func (s *Service) startLink(v visit, who caller.Caller, what purpose, deed string) {
+	switch l, err := s.linkFor(v.r.Context(), who, what); {
 	case tooManyOpen(err):
 		s.message(v, http.StatusTooManyRequests, tooManyLinks)
 	case err != nil:
-		s.trouble(v, nil, doAnother, err)
+		s.trouble(v, nil, deed, err)
 	default:
-		v.redirect(address)
+		v.redirect(s.linkURL(l.ID))
 	}
-}
-
-// another gives the address of a link for a further account, that nobody but the person
-// themselves has asked for. Its id is a new one, under which no agent has ever called.
-func (s *Service) another(v visit, beside connection.Connection) (address string, err error) {
-	who := caller.Caller{Tenant: beside.Tenant, User: beside.User}
-	var what purpose
-	what.add(beside.Toolkit, "conn_"+rand.Text(), nil)
-	l, err := s.linkFor(v.r.Context(), who, what)
-	if err != nil {
-		return "", err
-	}
-	return s.linkURL(l.ID), nil
 }
 
 // tooManyOpen reports whether an error says that there are too many links.

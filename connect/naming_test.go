@@ -111,7 +111,7 @@ func TestAPersonConnectsAnotherAccountByThemselves(t *testing.T) {
 	first, b := w.connection(), newBrowserAs(w, alice.User) // which is not signed in at Acme
 	p := b.undo(t, first.ID, "another")
 	p.want(t, http.StatusOK, "Connect Acme?")
-	p.says(t, "You asked for another account of Acme to be connected.", "is ever given to an assistant")
+	p.says(t, "You asked for an account of Acme to be connected.", "is ever given to an assistant")
 	if !strings.Contains(p.address, "/connect/ca_") {
 		t.Errorf("at %s", p.address)
 	}

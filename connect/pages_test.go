@@ -81,6 +81,10 @@ func everyPage(t *testing.T, changes ...func(*connect.Config)) map[string]*page 
 	b, link = newBrowserAs(w, alice.User), w.link(alice)
 	all["reads"], all["reads, several"] = b.get(link), b.get(w.linkFor(alice, "acme", "second"))
 	all["reads, done"], all["mine, unlimited"] = b.connectReading(link, "only"), b.undo(t, w.connection().ID, "writing")
+	if _, _, err := w.service.Stage(t.Context(), "request", aliceKey, "work"); err != nil {
+		t.Fatal(err)
+	}
+	all["mine, set up"] = b.get(mine)
 	all["mine, limited"], all["reads, again"] = b.undo(t, w.connection().ID, "reading"), b.get(w.link(alice))
 
 	w = newWorld(t, behindASite)

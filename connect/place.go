@@ -49,6 +49,9 @@ func (s *Service) place(ctx context.Context, l *part) (place, error) {
 	p.before, err = s.before(ctx, p.key)
 	issuer, _ := s.cfg.Toolkits[l.Toolkit].Toolkit.GranteeOf(p.before.Variables)
 	p.moved = p.before.Granted.Issuer != issuer
+	if p.staged() {
+		p.name = p.before.Label
+	}
 	return p, err
 }
 
@@ -68,11 +71,17 @@ func (p *place) comes(wanted string) {
 // needsLabel reports whether it matters whose account it is. For a user's first one it
 // does not, and the provider is asked when the grant is safe.
 func (p place) needsLabel() bool {
-	if p.before.Version != 0 {
+	switch {
+	case p.staged():
+		return p.name != ""
+	case p.before.Version != 0:
 		return p.before.AccountLabel != "" && !p.moved
 	}
 	return p.name != "" || len(p.beside.All) > 0
 }
+
+// staged reports whether what is in the place was set up alone, and nothing was granted.
+func (p place) staged() bool { return p.before.Version != 0 && p.before.Status == connection.Added }
 
 // takes reports whether an account may be kept here, by the provider's name for it. Where
 // that and what the agent asked for cannot be compared, such as an address and a word of
@@ -175,6 +184,9 @@ func (p place) granted(tk *toolkit.Toolkit, g oauth.Grant, now time.Time) connec
 		// Nobody may use it but who asked for it. That is so as well where a record cannot
 		// be read any more, which may have said so.
 		conn.ID, conn.CreatedAt, conn.Agents = p.newID(), now, []string{}
+	}
+	if p.staged() {
+		conn.CreatedAt = now // it was not there before
 	}
 	conn = conn.Admit(p.agent)
 	if conn.Label == "" {

@@ -132,7 +132,10 @@ func (b *Bringer) connection(key connection.Key, before connection.Connection, g
 		AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, IssuedAt: now, ExpiresAt: g.ExpiresAt, Scopes: g.Scopes,
 		Granted:      connection.Grantee{Issuer: issuer, ClientID: client, Hosts: b.Toolkit.Origins()},
 		AccountLabel: g.Account, Variables: g.Variables,
-		Agents: before.Agents, Barred: before.Barred, // what its user has decided
+		Agents: before.Agents, Barred: before.Barred, ReadOnly: before.ReadOnly, // what its user has decided
+	}
+	if before.Status == connection.Added {
+		c.Agents, c.CreatedAt = nil, now // it was set up alone
 	}
 	if c.ID == "" {
 		c.ID, c.CreatedAt = "conn_"+rand.Text(), now

@@ -99,6 +99,6 @@ func TestAPersonDecidesWhichAssistantsUseAnAccount(t *testing.T) {
 	alice.goes(alice.clickOn("details button", "Rename"))
 	alice.sees("The name was changed.", "My work")
 	alice.presses("Connect another account")
-	alice.sees("You asked for another account of Acme to be connected.")
+	alice.sees("You asked for an account of Acme to be connected.")
 	alice.look("another-account")
 }

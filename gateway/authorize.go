@@ -90,7 +90,7 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	if err != nil {
 		return g.ambiguous(x, err)
 	}
-	if link.Pending && unusable.Status == connection.NotConnected {
+	if link.Pending && (unusable.Status == connection.NotConnected || unusable.Status == connection.Added) {
 		unusable = &connection.Unusable{Status: connection.Pending, Reason: connection.ConnectPending}
 	}
 	do := " to connect, then try again."
