@@ -23,7 +23,7 @@ type Forgotten struct {
 	Records     int `json:"records"` // that say which account is the default, or cannot be read
 }
 
-// forgetRounds bounds how often a user's connections are listed, each time up to 1000 of
+// forgetRounds bounds how often a user's connections are listed, each time all of
 // them: somebody may connect all the while.
 const forgetRounds = 100
 

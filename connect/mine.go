@@ -121,7 +121,7 @@ func (s *Service) serveUndo(v visit) {
 	// It comes from the form, and counts only among this person's own.
 	i := slices.Index(handles(conns), v.r.PostFormValue("id"))
 	if i < 0 {
-		v.redirect(s.mineURL("")) // a second click, or another tab: it is gone
+		s.backToMine(v, "") // a second click, or another tab: it is gone
 		return
 	}
 	deed := v.r.PostFormValue("do")
@@ -144,7 +144,7 @@ func (s *Service) serveUndo(v visit) {
 		return
 	case doConnect:
 		if conns[i].Status != connection.Added || !s.offered(&part{Toolkit: conns[i].Toolkit}) {
-			v.redirect(s.mineURL("")) // it is connected meanwhile
+			s.backToMine(v, "") // it is connected meanwhile
 			return
 		}
 		s.startStaged(v, conns[i])
@@ -160,12 +160,12 @@ func (s *Service) serveUndo(v visit) {
 	}
 	switch {
 	case errors.Is(err, connection.ErrNotConnected):
-		v.redirect(s.mineURL(""))
+		s.backToMine(v, "")
 	case err != nil:
 		s.trouble(v, nil, deed, err)
 	default:
 		s.cfg.Report(Event{What: string(outcome), Tenant: conns[i].Tenant, User: user, Toolkit: conns[i].Toolkit, RequestID: v.id})
-		v.redirect(s.mineURL(outcome))
+		s.backToMine(v, outcome)
 	}
 }
 
@@ -268,13 +268,7 @@ func PageURL(public *url.URL) string { return public.JoinPath(minePath).String()
 
 // mineURL is the page with a word about what was just done. The word is one of ours, and
 // the page has a sentence for each.
-func (s *Service) mineURL(outcome undoing) string {
-	u := s.cfg.PublicURL.JoinPath(minePath)
-	if outcome != "" {
-		u.RawQuery = "done=" + string(outcome)
-	}
-	return u.String()
-}
+func (s *Service) mineURL(outcome undoing) string { return s.minePageURL(1, outcome) }
 
 func (s *Service) minePage(v visit, user string, conns []connection.Connection, notice string) {
 	data := view{Title: s.say(v, "What you have connected"), User: user, Notice: notice, Token: s.formToken(s.greet(v), minePath)}
@@ -310,6 +304,7 @@ func (s *Service) minePage(v visit, user string, conns []connection.Connection, 
 			data.Rows[i].Another = false
 		}
 	}
+	s.inPages(v, &data)
 	v.w.Header().Set("Referrer-Policy", "same-origin")
 	s.show(v, http.StatusOK, "mine.html", "'self'", data)
 }

@@ -61,12 +61,14 @@ type view struct {
 
 	Back, BackTo string // the address of the operator's application, and its host
 
-	Link       string // where the form goes, if not to the page itself
-	Mine       string // the page of all that is connected, where there is one
-	Rows       []row
-	Tasks      []task // of a link for several toolkits
-	Done       int    // of them
-	SignedInAs string // somebody for whom the link is not
+	Link           string // where the form goes, if not to the page itself
+	Mine           string // the page of all that is connected, where there is one
+	Rows           []row
+	Earlier, Later string // addresses of the other pages of rows
+	PageOf         string // such as "2 of 3"; "" where there is one
+	Tasks          []task // of a link for several toolkits
+	Done           int    // of them
+	SignedInAs     string // somebody for whom the link is not
 }
 
 // message is a page that says what happened and what to do.

@@ -79,25 +79,30 @@ func (v *Vault) ofUserAndToolkit(ctx context.Context, key connection.Key) (found
 	if err := v.checked(ctx); err != nil {
 		return nil, err
 	}
-	records, err := v.store.List(ctx, Name("user", key.Tenant, key.User), "", mostOfUser)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range records {
-		// The index is in the hands of who can write to the store.
-		k, ok := connectionKey(r.Key)
-		if !ok || k.Tenant != key.Tenant || k.User != key.User || k.Toolkit != key.Toolkit {
-			continue
+	for after := ""; ; {
+		records, err := v.store.List(ctx, Name("user", key.Tenant, key.User), after, userPage)
+		if err != nil {
+			return nil, err
 		}
-		c := connection.Connection{Key: k, ID: k.Account, Status: connection.Error}
-		if plain, err := v.ring.Open(r.Value, r.Key); err == nil {
-			if read, err := decode(k, Document{Name: r.Key, Plain: plain, Version: r.Version}); err == nil {
-				c = read
+		for _, r := range records {
+			after = r.Key
+			// The index is in the hands of who can write to the store.
+			k, ok := connectionKey(r.Key)
+			if !ok || k.Tenant != key.Tenant || k.User != key.User || k.Toolkit != key.Toolkit {
+				continue
 			}
+			c := connection.Connection{Key: k, ID: k.Account, Status: connection.Error}
+			if plain, err := v.ring.Open(r.Value, r.Key); err == nil {
+				if read, err := decode(k, Document{Name: r.Key, Plain: plain, Version: r.Version}); err == nil {
+					c = read
+				}
+			}
+			found = append(found, c)
 		}
-		found = append(found, c)
+		if len(records) < userPage {
+			return found, nil
+		}
 	}
-	return found, nil
 }
 
 func (v *Vault) choice(ctx context.Context, key connection.Key) (c choice, version uint64, err error) {
@@ -191,7 +196,7 @@ func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int
 		return 0, err
 	}
 	for after := ""; ; {
-		records, err := v.store.List(ctx, Name("user", tenant, user), after, mostOfUser)
+		records, err := v.store.List(ctx, Name("user", tenant, user), after, userPage)
 		if err != nil {
 			return removed, err
 		}
@@ -212,7 +217,7 @@ func (v *Vault) EraseUser(ctx context.Context, tenant, user string) (removed int
 				return removed, err
 			}
 		}
-		if len(records) < mostOfUser {
+		if len(records) < userPage {
 			return removed, nil
 		}
 	}

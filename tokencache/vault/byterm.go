@@ -10,38 +10,51 @@ import (
 	"github.com/toolgate/toolgate/connection"
 )
 
-// mostOfUser bounds what one user's list may hold.
-const mostOfUser = 1000
+// userPage is how many of a user's records are read at once.
+const userPage = 1000
 
-// OfUser reads a user's connections, in the order of their names. A record that cannot
-// be opened or read is left out: it is named when it is used.
+// sharedPage is how many are looked at for another one; mostly the second is.
+const sharedPage = 2
+
+// OfUser reads all of a user's connections, however many: what may be ended at a provider
+// depends on which others live on it. They come in the order of their names. A record that
+// cannot be opened or read is left out: it is named when it is used.
 func (v *Vault) OfUser(ctx context.Context, tenant, user string) ([]connection.Connection, error) {
-	documents, _, err := v.OfTerm(ctx, Name("user", tenant, user), "", mostOfUser)
-	if err != nil {
-		return nil, fmt.Errorf("listing a user's connections: %w", err)
-	}
 	var found []connection.Connection
-	for _, d := range documents {
-		// The index is in the hands of who can write to the store.
-		if key, ok := connectionKey(d.Name); ok && key.Tenant == tenant && key.User == user {
-			if c, err := decode(key, d); err == nil {
-				found = append(found, c)
+	for next := ""; ; {
+		documents, behind, err := v.OfTerm(ctx, Name("user", tenant, user), next, userPage)
+		if err != nil {
+			return nil, fmt.Errorf("listing a user's connections: %w", err)
+		}
+		for _, d := range documents {
+			// The index is in the hands of who can write to the store.
+			if key, ok := connectionKey(d.Name); ok && key.Tenant == tenant && key.User == user {
+				if c, err := decode(key, d); err == nil {
+					found = append(found, c)
+				}
 			}
 		}
+		if next = behind; next == "" {
+			return found, nil
+		}
 	}
-	return found, nil
 }
 
 // GrantShared reports whether another connection holds the same grant at the provider.
 func (v *Vault) GrantShared(ctx context.Context, c connection.Connection) (bool, error) {
 	for _, term := range grantTerm(c) {
-		found, _, err := v.OfTerm(ctx, term, "", 2)
-		if err != nil {
-			return false, fmt.Errorf("looking who shares a grant: %w", err)
-		}
-		for _, d := range found {
-			if d.Name != connectionName(c.Key) {
-				return true, nil
+		for next := ""; ; { // what cannot be opened is left out, and may stand before the one that counts
+			found, behind, err := v.OfTerm(ctx, term, next, sharedPage)
+			if err != nil {
+				return false, fmt.Errorf("looking who shares a grant: %w", err)
+			}
+			for _, d := range found {
+				if d.Name != connectionName(c.Key) {
+					return true, nil
+				}
+			}
+			if next = behind; next == "" {
+				break
 			}
 		}
 	}
