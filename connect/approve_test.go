@@ -294,4 +294,3 @@ func TestOnThisMachineTheButtonApproves(t *testing.T) {
 	w.service.ServeHTTP(httptest.NewRecorder(), post)
 	w.wantAgents(t, []string{alice.Agent, otherBot.Agent}, nil)
 }
-
