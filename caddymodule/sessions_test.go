@@ -297,3 +297,24 @@ func TestASessionThatIsTakenBackAfterTheKeysWereReplacedEndsItsStreams(t *testin
 	}
 	ended(t)
 }
+
+// Some SDKs put their key into the address, and somebody takes a token for an id.
+func TestTheAccessLogHoldsNoSession(t *testing.T) {
+	w := newWorld(t)
+	log := filepath.Join(w.dir, "access.log")
+	w.load(w.caddyfile("", w.minting("call connect mint"), "toolgate_api\n\tlog {\n\t\toutput file "+log+"\n\t}"))
+	token := w.session(`{"user":"alice"}`).Token
+	w.sdk(w.public(), token, "/acme/v1/me?key="+token)
+	w.api("DELETE", "/v1/sessions/"+token, "")
+	w.sdk(w.public(), token, "/acme/v1/me?key=marker")
+	for range 500 { // the line is written when the answer has left
+		if text, _ := os.ReadFile(log); strings.Contains(string(text), "key=marker") {
+			if strings.Contains(string(text), token[:20]) {
+				t.Errorf("%s", text)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("no call is in the access log")
+}

@@ -68,9 +68,9 @@ func mayNotActFor(agent *Agent) error {
 // leastToken is how many letters a token has behind its prefix, at the very least.
 const leastToken = 60
 
-// holdsToken reports whether text has something in it that looks like a session's token,
+// HoldsToken reports whether a text has something in it that looks like a session's token,
 // anybody's. Its letters need no escaping, so it is found wherever it was put.
-func holdsToken(text string) bool {
+func HoldsToken(text string) bool {
 	for {
 		i := strings.Index(text, SessionPrefix)
 		if i < 0 {
