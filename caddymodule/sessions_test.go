@@ -178,6 +178,7 @@ func TestWhoMayMakeASessionAndForWhat(t *testing.T) {
 		"an agent without the right": {`{"user":"a"}`, []string{"Authorization", "Bearer " + billingKey}, 403, "not_permitted"},
 		"a session":                  {`{"user":"alice"}`, []string{"Authorization", "Bearer " + token}, 403, "not_permitted"},
 		"a web page":                 {`{"user":"a"}`, []string{"Origin", "https://evil.example"}, 403, "browser_request"},
+		"another user in the header": {`{"user":"a"}`, []string{"X-User-Id", "b"}, 403, "user_mismatch"},
 		"no user":                    {`{}`, nil, 400, "invalid_user"},
 		"two users in one":           {`{"user":"a,b"}`, nil, 400, "invalid_user"},
 		"an unknown toolkit":         {`{"user":"a","toolkits":["nope"]}`, nil, 404, "unknown_toolkit"},

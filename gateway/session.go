@@ -52,9 +52,11 @@ func (g *Gateway) Minter(r *http.Request, user string) (caller.Caller, error) {
 		return caller.Caller{}, problem.New(problem.NotPermitted, "session", "A session cannot do this. Send the agent's own key.")
 	}
 	who := caller.Caller{Tenant: agent.Tenant, Agent: agent.Name, User: user}
-	switch {
+	switch header, given := r.Header["X-User-Id"]; {
 	case !agent.has(caller.Mint):
 		return who, lacking(agent, caller.Mint)
+	case user != "" && given && header[0] != user:
+		return who, problem.New(problem.UserMismatch, "x-user-id", "X-User-Id names another user than the body does. Leave the header out.")
 	case user != "" && !agent.actsFor(user):
 		return who, mayNotActFor(agent)
 	}
