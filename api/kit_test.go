@@ -33,6 +33,7 @@ type world struct {
 	t       *testing.T
 	service *api.Service
 	desk    *session.Desk
+	revoked *session.Revocations
 	vault   *watched
 	audit   *book
 	ended   int // how often it was said that sessions are over
@@ -102,7 +103,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{t: t, vault: &watched{Vault: vault.New(memstore.New(nil), ring)}, audit: new(book)}
 	revoked := session.NewRevocations(w.vault, time.Now)
-	w.desk = session.NewDesk(ring, revoked, time.Now)
+	w.desk, w.revoked = session.NewDesk(ring, revoked, time.Now), revoked
 	var mu sync.Mutex
 	w.service = api.New(api.Config{
 		PublicURL: address(t, "https://connect.example/base"), AgentsURL: address(t, "https://tools.example"),

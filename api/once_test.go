@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/session"
 )
 
 const again = "Idempotency-Key"
@@ -169,5 +170,22 @@ func TestTheLogKnowsWhoAskedAndNoToken(t *testing.T) {
 	}
 	if w.ended != 2 {
 		t.Error(w.ended)
+	}
+}
+
+// Who signs out at one gateway and in again at another a moment later has a session.
+func TestASessionIsBehindWhatWasTakenBackElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.session(`{"user":"ada"}`)
+	elsewhere := session.NewRevocations(w.vault, time.Now)
+	if err := elsewhere.RevokeUser(t.Context(), "default", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	fresh := w.session(`{"user":"ada"}`)
+	if _, err := w.revoked.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.desk.Open(fresh.Token); err != nil {
+		t.Error(err)
 	}
 }

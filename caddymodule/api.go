@@ -53,6 +53,7 @@ func (h *APIHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if e.api == nil || !e.api.Handles(r) {
 		return passOn(w, r, next)
 	}
+	unlogged(r)
 	e.api.ServeHTTP(w, r)
 	return nil
 }

@@ -178,6 +178,7 @@ func TestWhoMayMakeASessionAndForWhat(t *testing.T) {
 		"an agent without the right": {`{"user":"a"}`, []string{"Authorization", "Bearer " + billingKey}, 403, "not_permitted"},
 		"a session":                  {`{"user":"alice"}`, []string{"Authorization", "Bearer " + token}, 403, "not_permitted"},
 		"a web page":                 {`{"user":"a"}`, []string{"Origin", "https://evil.example"}, 403, "browser_request"},
+		"another user in the header": {`{"user":"a"}`, []string{"X-User-Id", "b"}, 403, "user_mismatch"},
 		"no user":                    {`{}`, nil, 400, "invalid_user"},
 		"two users in one":           {`{"user":"a,b"}`, nil, 400, "invalid_user"},
 		"an unknown toolkit":         {`{"user":"a","toolkits":["nope"]}`, nil, 404, "unknown_toolkit"},
@@ -296,4 +297,25 @@ func TestASessionThatIsTakenBackAfterTheKeysWereReplacedEndsItsStreams(t *testin
 		t.Fatal(status, body)
 	}
 	ended(t)
+}
+
+// Some SDKs put their key into the address, and somebody takes a token for an id.
+func TestTheAccessLogHoldsNoSession(t *testing.T) {
+	w := newWorld(t)
+	log := filepath.Join(w.dir, "access.log")
+	w.load(w.caddyfile("", w.minting("call connect mint"), "toolgate_api\n\tlog {\n\t\toutput file "+log+"\n\t}"))
+	token := w.session(`{"user":"alice"}`).Token
+	w.sdk(w.public(), token, "/acme/v1/me?key="+token)
+	w.api("DELETE", "/v1/sessions/"+token, "")
+	w.sdk(w.public(), token, "/acme/v1/me?key=marker")
+	for range 500 { // the line is written when the answer has left
+		if text, _ := os.ReadFile(log); strings.Contains(string(text), "key=marker") {
+			if strings.Contains(string(text), token[:20]) {
+				t.Errorf("%s", text)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("no call is in the access log")
 }

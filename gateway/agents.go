@@ -61,7 +61,7 @@ func (a *Agent) withhold(h http.Header) {
 		return
 	}
 	for name, values := range h {
-		if slices.ContainsFunc(values, holdsToken) {
+		if slices.ContainsFunc(values, HoldsToken) {
 			delete(h, name)
 		}
 	}
@@ -84,8 +84,8 @@ func (a *Agent) withheldFrom(query string) string {
 	if a == nil || query == "" {
 		return query
 	}
-	if holdsToken(query) {
-		query = strings.Join(slices.DeleteFunc(strings.Split(query, "&"), holdsToken), "&")
+	if HoldsToken(query) {
+		query = strings.Join(slices.DeleteFunc(strings.Split(query, "&"), HoldsToken), "&")
 	}
 	for _, key := range a.Keys {
 		if plain := key.Reveal(); len(plain) >= guessable && echoes(query, []string{plain}) {

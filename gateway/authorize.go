@@ -102,6 +102,11 @@ func (g *Gateway) unauthorized(x *exchange, err error) error {
 	return p
 }
 
+// getsLinks reports whether a refusal may hold an address for the user.
+func (x *exchange) getsLinks() bool {
+	return (x.caller.Session == nil || !x.caller.Session.NoLinks) && (x.agent == nil || x.agent.has(caller.Connect))
+}
+
 func (g *Gateway) authRequired(x *exchange, unusable *connection.Unusable, todo string) *problem.Problem {
 	name := x.toolkit.Name
 	if x.account != "" {
@@ -130,7 +135,7 @@ func (x *exchange) ask(unusable *connection.Unusable) Ask {
 // has decided. Where it is switched on again stands in the sentence.
 func (g *Gateway) resting(x *exchange, unusable *connection.Unusable) error {
 	detail := x.toolkit.Name + " is connected for this user, and they have switched it off."
-	if g.cfg.ManageURL != "" {
+	if g.cfg.ManageURL != "" && x.getsLinks() {
 		detail += " Only they can switch it on again, at " + g.cfg.ManageURL + "."
 	}
 	p := problem.New(problem.Inactive, string(connection.SwitchedOff), detail)

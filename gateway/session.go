@@ -52,9 +52,11 @@ func (g *Gateway) Minter(r *http.Request, user string) (caller.Caller, error) {
 		return caller.Caller{}, problem.New(problem.NotPermitted, "session", "A session cannot do this. Send the agent's own key.")
 	}
 	who := caller.Caller{Tenant: agent.Tenant, Agent: agent.Name, User: user}
-	switch {
+	switch header, given := r.Header["X-User-Id"]; {
 	case !agent.has(caller.Mint):
 		return who, lacking(agent, caller.Mint)
+	case user != "" && given && header[0] != user:
+		return who, problem.New(problem.UserMismatch, "x-user-id", "X-User-Id names another user than the body does. Leave the header out.")
 	case user != "" && !agent.actsFor(user):
 		return who, mayNotActFor(agent)
 	}
@@ -68,9 +70,9 @@ func mayNotActFor(agent *Agent) error {
 // leastToken is how many letters a token has behind its prefix, at the very least.
 const leastToken = 60
 
-// holdsToken reports whether text has something in it that looks like a session's token,
+// HoldsToken reports whether a text has something in it that looks like a session's token,
 // anybody's. Its letters need no escaping, so it is found wherever it was put.
-func holdsToken(text string) bool {
+func HoldsToken(text string) bool {
 	for {
 		i := strings.Index(text, SessionPrefix)
 		if i < 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/toolgate/toolgate/caller"
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/gateway"
 	"github.com/toolgate/toolgate/gateway/gatewaytest"
 )
@@ -153,6 +154,36 @@ func TestASessionThatIsToHaveNoLinksGetsNone(t *testing.T) {
 	}
 	if len(w.Links.Asked()) != 0 {
 		t.Error("a link was made")
+	}
+}
+
+// Neither is the page of what is connected theirs, where the operator's app has its own.
+func TestWhoGetsNoLinksIsToldOfNoPageEither(t *testing.T) {
+	const page = "https://connect.example/connections"
+	for name, c := range map[string]struct {
+		session bool
+		rights  []caller.Right
+		told    bool
+	}{
+		"a session":                  {true, nil, false},
+		"an agent that gets no link": {false, []caller.Right{caller.Call}, false},
+		"an agent that gets links":   {false, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := gatewaytest.New(t, gatewaytest.Options{Edit: func(cfg *gateway.Config) { cfg.ManageURL, cfg.Agents[0].Rights = page, c.rights }})
+			w.Credentials.Fail(&connection.Unusable{Status: connection.Inactive, Reason: connection.SwitchedOff}, nil)
+			r := w.Request("GET", w.H1+"/acme/user", nil)
+			if c.session {
+				s := adas("acme")
+				s.NoLinks = true
+				r, _ = http.NewRequest("GET", w.H1+"/user", nil)
+				r.Header.Set("Authorization", "Bearer "+w.Sessions.Add(s))
+			}
+			res, body := w.Do(r)
+			if res.StatusCode != 403 || !strings.Contains(body, "switched it off") || strings.Contains(body, page) != c.told {
+				t.Errorf("%s %s", res.Status, body)
+			}
+		})
 	}
 }
 
