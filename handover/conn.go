@@ -113,11 +113,24 @@ func (c *Conn) end() {
 	if over == nil {
 		return
 	}
-	// It waits for a handshake that is under way.
-	if state := over.ConnectionState(); state.HandshakeComplete && state.NegotiatedProtocol != "h2" && !c.active.Load() {
+	state := over.ConnectionState() // it waits for a handshake that is under way
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state.HandshakeComplete && state.NegotiatedProtocol != "h2" && !c.active.Load() {
 		// In this order: the server sets limits of its own between two Reads.
 		c.ended.Store(true)
 		_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// begin notes that the first request was read. If it was ended in that very moment, it
+// goes on after all: the rest of the request is on its way.
+func (c *Conn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active.Store(true)
+	if c.ended.Swap(false) {
+		_ = c.TCPConn.SetReadDeadline(time.Time{})
 	}
 }
 
@@ -194,7 +207,7 @@ func State(conn net.Conn, state http.ConnState) {
 	switch {
 	case !ok || c.active.Load():
 	case state != http.StateNew:
-		c.active.Store(true)
+		c.begin()
 	case secured:
 		c.secured.Store(over)
 	}

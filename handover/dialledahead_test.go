@@ -101,6 +101,25 @@ func TestWhatAServerDoesBetweenTwoReadsDoesNotUndoTheEnd(t *testing.T) {
 	}
 }
 
+func TestARequestThatWasReadInTheMomentOfTheEndGoesOn(t *testing.T) {
+	serve, trust := certified(t)
+	a := &address{t: t}
+	old := a.join()
+	client := tls.Client(a.dial(), trust)
+	go client.Handshake()
+	inner := accept(t, old)
+	before := tls.Server(inner, serve)
+	if err := before.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	State(before, http.StateNew)
+	inner.end()
+	State(before, http.StateActive)
+	inner.end() // says nothing any more
+	say(t, client, "the body")
+	hear(t, before, "the body")
+}
+
 // Go's client keeps connections that it dialled and then did not need, and sends again
 // what may be sent twice, but only where the server closed before it answered.
 func TestNoCallThatMayBeSentTwiceIsLostOnAConnectionDialledAhead(t *testing.T) {
