@@ -66,6 +66,8 @@ type connectionInfo struct {
 	Account string `json:"account"`
 	// Status is how it stands; empty: its record cannot be read.
 	Status connection.Status `json:"status"`
+	// ReadOnly: its user allows reading only.
+	ReadOnly bool `json:"read_only,omitempty"`
 	// Agents are those that may use it; nil: all.
 	Agents []string `json:"agents"`
 	// LastUsed is zero where it was not used.
@@ -114,7 +116,7 @@ func findConnections(ctx context.Context, p *workplace, in connectionFilter) (co
 			return connectionsFound{}, err
 		}
 		found.Connections = append(found.Connections, connectionInfo{
-			ID: c.ID, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Account: cmp.Or(c.AccountLabel, c.Label), Status: c.Status, Agents: c.Agents, LastUsed: c.LastUsed,
+			ID: c.ID, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Account: cmp.Or(c.AccountLabel, c.Label), Status: c.Status, ReadOnly: c.ReadOnly, Agents: c.Agents, LastUsed: c.LastUsed,
 		})
 	}
 	return found, nil
@@ -152,10 +154,14 @@ func (c connectionInfo) line() []string {
 	if c.Status == "" {
 		agents = ""
 	}
+	status := cmp.Or(string(c.Status), "unreadable")
+	if c.ReadOnly {
+		status += ", reading only"
+	}
 	if !c.LastUsed.IsZero() {
 		used = c.LastUsed.UTC().Format(time.RFC3339)
 	}
-	line := []string{c.ID, c.Tenant, c.User, c.Toolkit, c.Account, cmp.Or(string(c.Status), "unreadable"), agents, used}
+	line := []string{c.ID, c.Tenant, c.User, c.Toolkit, c.Account, status, agents, used}
 	for i := range line {
 		line[i] = cmp.Or(harmless(line[i]), "-")
 	}

@@ -39,3 +39,23 @@ func TestATokenIsRenewedWhereTheAPISaysSoInItsOwnWay(t *testing.T) {
 		t.Errorf("%d refreshes", n)
 	}
 }
+
+func TestAMissingScopeLeadsToALinkWhereTheAPISaysSoInItsOwnWay(t *testing.T) {
+	w := newWorld(t)
+	w.extra = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, `{"ok":false,"error":"missing_scope","needed":"chat:write","provided":"read,write"}`)
+	})
+	const scopes = "scopes read write offline_access"
+	w.load(strings.Replace(w.caddyfile("", "", ""), scopes, scopes+"\n\t\t\t\tscope_missing_when 200 error missing_scope needed provided", 1))
+	w.connect()
+	status, body := w.call("POST", "/acme/extra/chat.postMessage")
+	for _, part := range []string{`"code":"auth_required"`, `"reason":"insufficient_scope"`, `"scopes_missing":["chat:write"]`, `"connect_url":"http`} {
+		if status != 403 || !strings.Contains(body, part) {
+			t.Errorf("%d, and %s is not in %s", status, part, body)
+		}
+	}
+	if n := w.acme.Stats().Refreshes; n != 0 {
+		t.Errorf("%d refreshes", n)
+	}
+}

@@ -4,6 +4,7 @@
 package connect_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -38,7 +39,7 @@ type scanner interface {
 }
 
 func newLife(t *testing.T, seed uint64, file bool) *life {
-	w := newWorld(t, behindASite, withAgents(alice.Agent, otherBot.Agent))
+	w := newWorld(t, behindASite, tellsReads, withAgents(alice.Agent, otherBot.Agent))
 	l := &life{world: w, raw: w.store, random: rand.New(rand.NewPCG(seed, 3)), was: map[string]connection.Status{}}
 	if !file {
 		return l
@@ -65,7 +66,25 @@ func (l *life) step(t *testing.T) {
 	if len(all) > 0 {
 		id = pickOne(l, all...).ID
 	}
-	switch what := l.random.IntN(14); {
+	switch what := l.random.IntN(17); {
+	case what == 14 || id == "" && what > 6:
+		name := pickOne(l, "", "home", "bob@acme.example")
+		l.log = append(l.log, fmt.Sprintf("set up %q", name))
+		_, _, err := l.service.Stage(t.Context(), "req", aliceKey, name)
+		if _, several := errors.AsType[*connection.Ambiguous](err); err != nil && !several {
+			t.Fatal(err)
+		}
+	case what == 15 && id != "":
+		as := pickOne(l, "alice", "bob")
+		l.log = append(l.log, "connect "+id+" as "+as)
+		if p := b.undo(t, id, "connect"); strings.Contains(p.text, "<h1>Connect ") {
+			l.log = append(l.log, "- what was set up")
+			l.goesOn(b, p, as)
+		}
+	case what == 16 && id != "":
+		deed := pickOne(l, "reading", "writing")
+		l.log = append(l.log, deed+" "+id)
+		b.undo(t, id, deed)
 	case what < 4 || id == "":
 		wanted, as, who := pickOne(l, "", "alice@acme.example", "bob@acme.example", "home", id), pickOne(l, "alice", "bob", "carol"), pickOne(l, alice, otherBot)
 		l.log = append(l.log, fmt.Sprintf("%s has %q connected as %s", who.Agent, wanted, as))
@@ -206,15 +225,16 @@ func (l *life) legal(t *testing.T, all connection.Accounts) {
 }
 
 var everything = []connection.Happening{
-	connection.Granted, connection.Renewed, connection.RefreshEnded, connection.TokenRefused, connection.SwitchOff, connection.SwitchOn,
+	connection.Staged, connection.Granted, connection.Renewed, connection.RefreshEnded, connection.TokenRefused, connection.SwitchOff, connection.SwitchOn,
 }
 
 func TestWhateverHappensTheStoreIsInOrder(t *testing.T) {
+	setUp := false
 	for _, file := range []bool{false, true} {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprintf("file %v, seed %d", file, seed), func(t *testing.T) {
 				l := newLife(t, seed, file)
-				for range 60 {
+				for range 70 {
 					l.step(t)
 					if l.whole(t); t.Failed() {
 						t.Fatalf("after:\n%s", strings.Join(l.log, "\n"))
@@ -223,10 +243,14 @@ func TestWhateverHappensTheStoreIsInOrder(t *testing.T) {
 				if !slices.Contains(l.log, "- who is let in") {
 					t.Error("nobody was let in")
 				}
+				setUp = setUp || slices.Contains(l.log, "- what was set up")
 				if len(l.log) < 50 {
 					t.Errorf("hardly anything has happened: %v", l.log)
 				}
 			})
 		}
+	}
+	if !setUp {
+		t.Error("nothing that was set up was connected")
 	}
 }

@@ -347,10 +347,20 @@ func TestAnImportLeavesToUsersWhichAgentsUseTheirConnections(t *testing.T) {
 	if c.Agents != nil || !c.Admits("anybody", true) {
 		t.Errorf("it is for %q", c.Agents)
 	}
+	c.ReadOnly = true
 	if _, err := v.Save(t.Context(), c.Bar("bot", []string{"bot", "clerk"})); err != nil {
 		t.Fatal(err)
 	}
-	if c = bring(); !slices.Equal(c.Agents, []string{"clerk"}) || !slices.Equal(c.Barred, []string{"bot"}) {
-		t.Errorf("brought in again it is for %q and not for %q", c.Agents, c.Barred)
+	if c = bring(); !slices.Equal(c.Agents, []string{"clerk"}) || !slices.Equal(c.Barred, []string{"bot"}) || !c.ReadOnly {
+		t.Errorf("brought in again it is for %q and not for %q, for reading only: %v", c.Agents, c.Barred, c.ReadOnly)
+	}
+	// What an operator has set up was for nobody, and no user has said so.
+	staged := connection.Connection{Key: of("bob"), ID: "conn_bob", Status: connection.Added, Agents: []string{}}
+	if _, err := v.Save(t.Context(), staged); err != nil {
+		t.Fatal(err)
+	}
+	b.Force = false
+	if outcome, c, err := b.Bring(t.Context(), custody.Grant{User: "bob", Tenant: "acme", AccessToken: secret.New("at")}); err != nil || outcome != custody.Replaced || c.ID != "conn_bob" || c.Status != connection.Active || c.Agents != nil {
+		t.Errorf("where it was set up: %s, %+v, %v", outcome, c, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,11 @@ func withApplication(t *testing.T, more ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	caddyfile := strings.NewReplacer("FOLDER", folder, "PUBLIC", w.toolgate, "ACME", w.acme).Replace(`{
+	reads := ""
+	if i := slices.IndexFunc(more, func(m string) bool { return strings.HasPrefix(m, "reads ") }); i >= 0 {
+		reads, more = more[i], slices.Delete(slices.Clone(more), i, i+1)
+	}
+	caddyfile := strings.NewReplacer("READS", reads, "FOLDER", folder, "PUBLIC", w.toolgate, "ACME", w.acme).Replace(`{
 	admin off
 	persist_config off
 	auto_https off
@@ -115,6 +120,7 @@ func withApplication(t *testing.T, more ...string) *world {
 				scopes read offline_access
 			}
 			identity /v1/me email
+			READS
 		}
 		` + strings.Join(more, "\n\t\t") + `
 	}
