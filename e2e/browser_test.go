@@ -113,6 +113,11 @@ func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.V
 	})
 }
 
+// result is a command that gives something.
+func result[P, R any](c cdp.Command[P, R], params P) chromedp.Action[R] {
+	return func(ctx context.Context, tab *chromedp.Target) (R, error) { return cdp.Call(ctx, tab, c, params) }
+}
+
 func (p *person) do(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -211,8 +216,9 @@ func (p *person) hides(texts ...string) {
 type watcher struct {
 	allowed []string
 
-	mu   sync.Mutex
-	said []string
+	mu      sync.Mutex
+	said    []string
+	answers []string // addresses with a code and a state in them
 }
 
 func (w *watcher) see(event any) {
@@ -220,6 +226,11 @@ func (w *watcher) see(event any) {
 	case *network.EventRequestWillBeSent:
 		if origin := originOf(e.Request.URL); !slices.Contains(w.allowed, origin) && origin != "about:" {
 			w.note("a page asked for " + e.Request.URL)
+		}
+		if strings.Contains(e.Request.URL, "/callback/") {
+			w.mu.Lock()
+			w.answers = append(w.answers, e.Request.URL)
+			w.mu.Unlock()
 		}
 	case *runtime.EventConsoleAPICalled:
 		w.note("a page wrote to the console: " + string(e.Type))
