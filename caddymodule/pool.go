@@ -49,6 +49,7 @@ type state struct {
 	end    context.CancelFunc
 
 	gateways gateways
+	news     news
 
 	mu       sync.Mutex
 	caches   map[string]*cache // by the ids of the keys: a changed key is another reading
@@ -154,7 +155,10 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 		if v.Shared() {
 			v.CheckFirst() // it may be away now
 		}
-		changed := func(key connection.Key) { s.gateways.changed(v, key) }
+		changed := func(key connection.Key) {
+			s.news.tell(key)
+			s.gateways.changed(v, key)
+		}
 		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed}), revoked: session.NewRevocations(v, time.Now)}
 		s.caches[id] = c
 		go func() { _ = c.tokens.Watch(s.watch, s.logNews) }()
