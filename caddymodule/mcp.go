@@ -4,6 +4,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,8 +64,16 @@ func (h *MCPHandler) Provision(ctx caddy.Context) (err error) {
 	if h.app.publicURL == nil {
 		return errors.New("toolgate_mcp needs public_url in the global option toolgate: the address that it is reached under")
 	}
-	return h.check()
+	if err := h.check(); err != nil {
+		return err
+	}
+	if id, _, _ := strings.Cut(h.path()[1:], "/"); h.app.toolkits[id] != nil {
+		return fmt.Errorf("toolgate_mcp: path %q: calls of the toolkit %s begin so; another path, please", h.path(), id)
+	}
+	return nil
 }
+
+func (h *MCPHandler) path() string { return cmp.Or(h.Path, "/mcp") }
 
 var (
 	mcpPath    = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
@@ -117,7 +126,7 @@ func (a *App) chat(e *engine, h *MCPHandler) *chat.Service {
 	if e.connect == nil {
 		return nil
 	}
-	o := mcpOptions{h.Path, h.ToolPrefix, h.Disconnect, h.HTTPRequest}
+	o := mcpOptions{h.path(), h.ToolPrefix, h.Disconnect, h.HTTPRequest}
 	e.chats.mu.Lock()
 	defer e.chats.mu.Unlock()
 	if e.chats.all == nil {
@@ -134,9 +143,6 @@ func (a *App) newChat(e *engine, o mcpOptions) *chat.Service {
 		PublicURL: a.publicURL, Path: o.path, ToolPrefix: o.prefix, Disconnect: o.disconnect,
 		Toolkits: a.toolkitList(), Agents: e.gateway, Connections: chatConnections{e.connect}, Changes: &e.state.news,
 		Seal: e.ring, ManageURL: a.manageURL(), Report: a.logChat,
-	}
-	if cfg.Path == "" {
-		cfg.Path = "/mcp"
 	}
 	if o.httpRequests {
 		here := a.agentsURL.String()
