@@ -48,7 +48,8 @@ type comeback struct {
 
 // comeBack reads what the call brings with it. The error is the protocol's: no model can
 // mend what a client carries.
-func (s *Service) comeBack(c *call) (comeback, error) {
+func (s *Service) comeBack(c *call) (back comeback, err error) {
+	defer func() { c.back = back }()
 	p := c.ask.Params
 	if p.RequestState == "" {
 		return comeback{asked: len(p.InputResponses) > 0, since: s.cfg.Now()}, nil
@@ -71,10 +72,10 @@ func (s *Service) comeBack(c *call) (comeback, error) {
 	return comeback{asked: true, accepted: ok && answer.Action == "accept", since: state.Since}, nil
 }
 
-// elicit gives the result that has the client show the link; nil: it cannot, or has.
+// elicit gives the result that has the client show the link; nil: it cannot, or has. It is
+// for after comeBack.
 func (s *Service) elicit(c *call, link Link, lacking []Standing) *mcp.CallToolResult {
-	p := c.ask.Params
-	if p.RequestState != "" || len(p.InputResponses) > 0 || !canShow(c.ask) {
+	if c.back.asked || !canShow(c.ask) {
 		return nil
 	}
 	now := s.cfg.Now()

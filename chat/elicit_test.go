@@ -161,8 +161,11 @@ func TestWhatAClientCarriesIsGoodForItsOwnCallAlone(t *testing.T) {
 
 func TestAnAnswerToNoQuestionIsNotAskedForAgain(t *testing.T) {
 	w := newWorld(t)
-	text := w.postModern("get_authentication_link", `{}`, canURL, `,"inputResponses":{"connect":{"action":"accept"}}`)
-	if !strings.Contains(text, "connect_url") || strings.Contains(text, "inputRequests") {
-		t.Errorf("%s", text)
+	state := w.askedFor(t, `{}`).Result.RequestState
+	for _, more := range []string{`,"inputResponses":{"connect":{"action":"accept"}}`, `,"requestState":"` + state + `"`, `,"requestState":"` + state + `","inputResponses":{"other":{"action":"accept"}}`} {
+		text := w.postModern("get_authentication_link", `{}`, canURL, more)
+		if !strings.Contains(text, "connect_url") || strings.Contains(text, "inputRequests") {
+			t.Errorf("%s", text)
+		}
 	}
 }

@@ -70,7 +70,7 @@ func TestInTheNewestRevision(t *testing.T) {
 	meta := `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 	for method, says := range map[string]string{
 		"tools/list": `"cacheScope":"private"`, "server/discover": `"cacheScope":"private"`,
-		"subscriptions/listen": `"code":-32601`,
+		"subscriptions/listen": `"code":-32601`, "prompts/list": `"code":-32601`, "resources/list": `"code":-32601`,
 	} {
 		params := meta
 		if method == "subscriptions/listen" {

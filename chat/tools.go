@@ -96,7 +96,7 @@ func (s *Service) newServer(tools toolset) *mcp.Server {
 		// one a moment later. The SDK's own word for it is "public".
 		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
 	})
-	server.AddReceivingMiddleware(withoutStreams)
+	server.AddReceivingMiddleware(oursAlone)
 	if tools&linking != 0 {
 		add(s, server, toolLink, linkTool, s.getLink)
 	}
@@ -137,12 +137,20 @@ func (s *Service) instructions(tools toolset) string {
 
 func (s *Service) name(tool string) string { return s.cfg.ToolPrefix + tool }
 
-// withoutStreams refuses the one method that would hold a connection open for news, of
-// which there are none here.
-func withoutStreams(next mcp.MethodHandler) mcp.MethodHandler {
+// ours are the methods that there are. The SDK answers further ones that this server does
+// not say it has, with nothing in them, and one of those holds its connection open.
+func ours(method string) bool {
+	switch method {
+	case "initialize", "ping", "server/discover", "tools/list", "tools/call":
+		return true
+	}
+	return strings.HasPrefix(method, "notifications/")
+}
+
+func oursAlone(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-		if method == "subscriptions/listen" {
-			return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "there is nothing to listen to here"}
+		if !ours(method) {
+			return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "there is no such method here"}
 		}
 		return next(ctx, method, req)
 	}
@@ -158,6 +166,7 @@ type call struct {
 	ctx  context.Context // ends when the client hangs up
 	tool string
 	ask  *mcp.CallToolRequest
+	back comeback
 	// about is the toolkit that the call is about, for the log.
 	about string
 }
