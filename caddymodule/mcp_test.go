@@ -4,11 +4,13 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -259,5 +261,21 @@ func TestARequestThroughTheRealGateway(t *testing.T) {
 	}
 	if a := call(`"method":"GET","path":"/../x"`); !a.IsError || !strings.Contains(a.Content[0].Text, "invalid_path") {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestARefusalDoesNotWaitForTheMessage(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", w.minting("call connect"), allTools))
+	conn, err := net.Dial("tcp", w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: localhost:%s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", w.port())
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != http.StatusUnauthorized || !res.Close {
+		t.Fatalf("%+v, %v", res, err)
 	}
 }

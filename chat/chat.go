@@ -226,11 +226,22 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p := problem.Of(err)
 		p.Step = "mcp"
 		s.cfg.Report(Event{RequestID: v.id, Caller: v.who, Result: "refused", Code: p.Code, Err: p.Unwrap()})
+		answerEarly(w, r)
 		p.Write(w, r.Header.Get("Accept"), v.id)
 		return
 	}
 	// It returns when the tools have: whoever calls may then close what they use.
 	s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+}
+
+// answerEarly is for an answer before the request's body was read. The server would first
+// read on, for as long as the client takes: Caddy puts a body of its own into the request,
+// so that the server cannot tell that nobody wants it.
+func answerEarly(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		_ = http.NewResponseController(w).EnableFullDuplex() // not every writer can
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // admit finds out who calls, on every request anew.
