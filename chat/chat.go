@@ -234,12 +234,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 }
 
-// answerEarly is for an answer before the request's body was read. The server would first
-// read on, for as long as the client takes: Caddy puts a body of its own into the request,
-// so that the server cannot tell that nobody wants it.
+// answerEarly is for an answer before the request's body was read. Where the connection is to
+// be used again, the server reads the rest first, for as long as the client takes to send it.
 func answerEarly(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		_ = http.NewResponseController(w).EnableFullDuplex() // not every writer can
 		w.Header().Set("Connection", "close")
 	}
 }
