@@ -13,6 +13,13 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/secret"
+	"github.com/toolgate/toolgate/tokencache/seal"
+	"github.com/toolgate/toolgate/tokencache/store/redisstore"
+	"github.com/toolgate/toolgate/tokencache/store/redistest"
+	"github.com/toolgate/toolgate/tokencache/vault"
 )
 
 // mcpHeader puts an agent's headers on an SDK's requests.
@@ -134,6 +141,34 @@ func TestAWaitHearsOfALinkThatIsUsedUnderALaterConfiguration(t *testing.T) {
 	eventually(t, "somebody waits", func() bool { return running("chat.(*Service).await") })
 	w.load(w.caddyfile("", agents, "toolgate_mcp {\n\t\tdisconnect on\n\t}"))
 	w.follow(link)
+	if a := <-waiting; a.Out.Status != "active" || time.Since(began) > 4*time.Second {
+		t.Errorf("after %v: %+v", time.Since(began), a)
+	}
+}
+
+func TestAWaitHearsOfAConnectionThatIsMadeAtAnotherGateway(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("SEAL", sealKey)
+	w := newWorld(t)
+	config := w.caddyfile("", "encryption_key {env.SEAL}\n\t\t"+w.minting("call connect"), "toolgate_mcp")
+	w.load(strings.Replace(config, "store file "+w.dir+"/connections.db", "store redis {\n address "+server.Addr+"\n}", 1))
+	waiting := make(chan toolAnswer, 1)
+	began := time.Now()
+	go func() { waiting <- w.tool("wait_for_connection", `{"toolkit":"acme"}`) }()
+	eventually(t, "somebody waits", func() bool { return running("chat.(*Service).await") })
+	ring, err := seal.ParseRing(sealKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := redisstore.New(redisstore.Config{Addresses: []string{server.Addr}})
+	defer elsewhere.Close()
+	_, err = vault.New(elsewhere, ring).Save(t.Context(), connection.Connection{
+		Key: connection.Key{Tenant: "default", User: "alice", Toolkit: "acme"}, ID: "conn_" + strings.Repeat("A", 26), Status: connection.Active,
+		AccessToken: secret.New("token"), Granted: connection.Grantee{Issuer: w.origin, ClientID: "toolgate", Hosts: []string{w.origin}}, UpdatedAt: time.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if a := <-waiting; a.Out.Status != "active" || time.Since(began) > 4*time.Second {
 		t.Errorf("after %v: %+v", time.Since(began), a)
 	}
