@@ -65,6 +65,9 @@ var rooms = map[string][]string{
 
 	"signin": {"connect", "secret"},
 
+	// It reaches toolkits through the gateway's handler, and no token.
+	"chat": {"caller", "connection", "credential", "problem", "tokencache/seal", "toolkit"},
+
 	// What operators do with all records at once. It moves sealed bytes; only
 	// grants that come from elsewhere pass it in the clear.
 	"custody": {"caller", "connection", "secret", "tokencache/seal", "tokencache/store", "tokencache/vault", "toolkit"},
@@ -85,15 +88,17 @@ var rooms = map[string][]string{
 
 // owners may use what stands beside them, and nobody else may.
 var owners = map[string][]string{
-	"github.com/caddyserver/": {"caddymodule", "cmd/toolgate"},
-	"go.uber.org/zap":         {"caddymodule"},
-	"github.com/spf13/":       {"caddymodule"},
-	"go.etcd.io/bbolt":        {"tokencache/store/filestore"},
-	"golang.org/x/oauth2":     {"oauth", "signin"},
-	"github.com/coreos/":      {"signin"},
-	"golang.org/x/time":       {"policy"},
-	"github.com/sony/":        {"policy"},
-	"github.com/redis/":       {"tokencache/store/redisstore", "tokencache/store/redistest"},
+	"github.com/caddyserver/":          {"caddymodule", "cmd/toolgate"},
+	"go.uber.org/zap":                  {"caddymodule"},
+	"github.com/spf13/":                {"caddymodule"},
+	"go.etcd.io/bbolt":                 {"tokencache/store/filestore"},
+	"golang.org/x/oauth2":              {"oauth", "signin"},
+	"github.com/coreos/":               {"signin"},
+	"github.com/modelcontextprotocol/": {"chat"},
+	"github.com/google/jsonschema-go":  {"chat"},
+	"golang.org/x/time":                {"policy"},
+	"github.com/sony/":                 {"policy"},
+	"github.com/redis/":                {"tokencache/store/redisstore", "tokencache/store/redistest"},
 }
 
 // environment are the ways to read it. Only the doors may: everything else is told.

@@ -30,6 +30,7 @@ func init() {
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ConnectHandler{})
 	caddy.RegisterModule(APIHandler{})
+	caddy.RegisterModule(MCPHandler{})
 	caddy.RegisterModule(FileStore{})
 	caddy.RegisterModule(MemoryStore{})
 	caddy.RegisterModule(RedisStore{})
@@ -38,11 +39,13 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("toolgate", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_connect", parseConnectHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate_api", parseAPIHandler)
+	httpcaddyfile.RegisterHandlerDirective("toolgate_mcp", parseMCPHandler)
 	httpcaddyfile.RegisterHandlerDirective("toolgate", parseHandler)
 	// Each goes right before reverse_proxy, so the order here is their order:
 	// pages first, since on a shared site they answer only their own paths.
 	httpcaddyfile.RegisterDirectiveOrder("toolgate_connect", httpcaddyfile.Before, "reverse_proxy")
 	httpcaddyfile.RegisterDirectiveOrder("toolgate_api", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("toolgate_mcp", httpcaddyfile.Before, "reverse_proxy")
 	httpcaddyfile.RegisterDirectiveOrder("toolgate", httpcaddyfile.Before, "reverse_proxy")
 }
 

@@ -55,7 +55,7 @@ func TestEveryOptionHasAComment(t *testing.T) {
 // The tables of options in the code are what the Caddyfile knows.
 func TestEveryCaddyfileOptionIsDocumented(t *testing.T) {
 	var source []byte
-	for _, file := range []string{"caddyfile.go", "apikey.go", "oauth2.go", "redis.go", "variable.go", "branding.go", "policy.go", "cooldown.go"} {
+	for _, file := range []string{"caddyfile.go", "apikey.go", "oauth2.go", "redis.go", "variable.go", "branding.go", "policy.go", "cooldown.go", "mcp.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

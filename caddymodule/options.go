@@ -292,6 +292,16 @@ func onOff(to **bool) parser {
 	}
 }
 
+// whether reads a setting that is off until it is switched on.
+func whether(to *bool) parser {
+	return func(d *caddyfile.Dispenser) error {
+		var written string
+		err := oneOf(&written, "on", "off")(d)
+		*to = written == "on"
+		return err
+	}
+}
+
 // into makes the part of a toolkit that an option belongs to, and reads it.
 func into[T any](to **T, read func(*T) parser) parser {
 	return func(d *caddyfile.Dispenser) error {

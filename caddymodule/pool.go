@@ -51,6 +51,7 @@ type state struct {
 	end    context.CancelFunc
 
 	gateways gateways
+	news     news
 
 	mu       sync.Mutex
 	caches   map[string]*cache // by the ids of the keys: a changed key is another reading
@@ -157,7 +158,10 @@ func (s *state) cacheFor(ring *seal.Ring) *cache {
 		if v.Shared() {
 			v.CheckFirst() // it may be away now
 		}
-		changed := func(key connection.Key) { s.gateways.changed(v, key) }
+		changed := func(key connection.Key) {
+			s.news.tell(key)
+			s.gateways.changed(v, key)
+		}
 		c = &cache{vault: v, tokens: tokencache.New(tokencache.Config{Vault: v, Changed: changed}), revoked: session.NewRevocations(v, time.Now)}
 		for _, other := range s.caches {
 			c.revoked = other.revoked.With(v)

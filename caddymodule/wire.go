@@ -40,6 +40,7 @@ type engine struct {
 	connect *connect.Service // nil without a public URL
 	api     *api.Service     // nil without a public URL
 	people  *connect.Service // that, or one without pages
+	chats   chats            // MCP endpoints, made when somebody asks for one
 	state   *state
 	cache   *cache
 	ring    *seal.Ring
@@ -118,13 +119,9 @@ func (a *App) build(ring *seal.Ring) *engine {
 	}
 	e := &engine{state: a.state, cache: cache, ring: ring, audit: record, credentials: credentials}
 	verify := cmp.Or(a.VerifyUser, new(VerifyUser))
-	manage := ""
-	if a.publicURL != nil && (verify.verifier != nil || verify.signIn != nil) {
-		manage = connect.PageURL(a.publicURL)
-	}
 	desk := session.NewDesk(ring, cache.revoked, time.Now)
 	e.gateway = gateway.New(gateway.Config{
-		ManageURL:          manage,
+		ManageURL:          a.manageURL(),
 		Agents:             a.agentList(),
 		Toolkits:           a.gatewayEndpoints(),
 		Credentials:        credentials,
@@ -139,6 +136,7 @@ func (a *App) build(ring *seal.Ring) *engine {
 	disconnected := func(k connection.Key) {
 		cache.tokens.Forget(k)
 		e.state.gateways.disconnect(k)
+		e.state.news.tell(k)
 	}
 	if a.publicURL == nil {
 		e.people = a.people(cache.vault, record, disconnected)
@@ -161,20 +159,23 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Identify:    e.gateway.Identify,
 		May:         e.gateway.May,
 		MayCallBack: e.gateway.MayCallBack,
-		Connected:   func(c connection.Connection) { cache.tokens.Put(c) },
-		Unsaved:     cache.tokens.Unsaved,
-		Stopped:     e.state.gateways.disconnect,
-		Withdrawn:   e.state.gateways.withdraw,
-		Agents:      e.gateway,
-		Key:         ring.Derive("connect form"),
-		Verifier:    verify.verifier,
-		SignIn:      verify.signIn,
-		Project:     a.project(),
-		LocalOnly:   a.localOnly,
-		Client:      clientIP,
-		Language:    a.Language,
-		LinkLife:    time.Duration(a.LinkLife),
-		Report:      a.logConnect,
+		Connected: func(c connection.Connection) {
+			cache.tokens.Put(c)
+			e.state.news.tell(c.Key)
+		},
+		Unsaved:   cache.tokens.Unsaved,
+		Stopped:   e.state.gateways.disconnect,
+		Withdrawn: e.state.gateways.withdraw,
+		Agents:    e.gateway,
+		Key:       ring.Derive("connect form"),
+		Verifier:  verify.verifier,
+		SignIn:    verify.signIn,
+		Project:   a.project(),
+		LocalOnly: a.localOnly,
+		Client:    clientIP,
+		Language:  a.Language,
+		LinkLife:  time.Duration(a.LinkLife),
+		Report:    a.logConnect,
 
 		Disconnected: disconnected,
 	})
@@ -195,6 +196,14 @@ func (a *App) build(ring *seal.Ring) *engine {
 		Report:      a.logAPI,
 	})
 	return e
+}
+
+// manageURL is where users see what they have connected; "" where nobody asks who they are.
+func (a *App) manageURL() string {
+	if a.publicURL == nil || a.VerifyUser == nil || a.VerifyUser.verifier == nil && a.VerifyUser.signIn == nil {
+		return ""
+	}
+	return connect.PageURL(a.publicURL)
 }
 
 // clientIP is the address that Caddy has found out, with regard to trusted_proxies.

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/toolgate/toolgate/audit"
+	"github.com/toolgate/toolgate/caller"
 	"github.com/toolgate/toolgate/connection"
+	"github.com/toolgate/toolgate/problem"
 	"github.com/toolgate/toolgate/secret"
 	"github.com/toolgate/toolgate/tokencache/store"
 	"github.com/toolgate/toolgate/tokencache/vault"
@@ -81,16 +83,54 @@ const (
 	stale    undoing = "renewed_not"
 )
 
+// DisconnectFor takes the connection away that an agent names, on behalf of its user, and
+// says in a sentence what came of it. An agent that may not use a connection cannot take it
+// from those that may: to that one it is not connected. Errors are *problem.Problem.
+func (s *Service) DisconnectFor(ctx context.Context, requestID string, who caller.Caller, toolkitID, account string) (string, error) {
+	tk, err := s.askedFor(who, toolkitID)
+	if err != nil {
+		return "", err
+	}
+	nothing := problem.New(problem.NotFound, "connection", tk.Name+" is not connected for this user, so there is nothing to disconnect.")
+	if !tk.Auth.PerUser {
+		return "", nothing
+	}
+	conn, _, err := s.findConnection(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID}, account)
+	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
+		return "", s.severalAccounts(who, tk, several)
+	}
+	var outcome undoing
+	switch {
+	case err != nil:
+	case !s.admits(conn, who.Agent):
+		return "", nothing
+	default:
+		outcome, err = s.disconnect(ctx, requestID, who.Agent, conn.Key)
+	}
+	switch {
+	case errors.Is(err, connection.ErrNotConnected):
+		return "", nothing
+	case err != nil:
+		return "", vault.Problem(err)
+	}
+	s.cfg.Report(Event{What: string(outcome), Tenant: who.Tenant, User: who.User, Agent: who.Agent, Toolkit: tk.ID, RequestID: requestID})
+	return map[undoing]string{
+		undone:     tk.Name + " is disconnected, and the access was taken back there too.",
+		undoneHere: tk.Name + " is disconnected here. The access was not taken back there: other connections use it, or there is no way to.",
+		undonePart: tk.Name + " is disconnected here. It could not be told yet to end the access; that is tried again for days.",
+	}[outcome], nil
+}
+
 // disconnect takes a connection away: first here, so that no call uses it any more, and
-// then at the provider.
-func (s *Service) disconnect(ctx context.Context, requestID string, key connection.Key) (undoing, error) {
-	return s.takeAway(ctx, requestID, key, func(ctx context.Context, c connection.Connection) (bool, error) {
+// then at the provider. agent is the one that asks for it; "": a person, or the operator.
+func (s *Service) disconnect(ctx context.Context, requestID, agent string, key connection.Key) (undoing, error) {
+	return s.takeAway(ctx, requestID, agent, key, func(ctx context.Context, c connection.Connection) (bool, error) {
 		return s.livesOn(ctx, c, s.cfg.Now())
 	})
 }
 
 // takeAway is disconnect. Where shared says so, the grant is left to who else lives on it.
-func (s *Service) takeAway(ctx context.Context, requestID string, key connection.Key, shared sharing) (undoing, error) {
+func (s *Service) takeAway(ctx context.Context, requestID, agent string, key connection.Key, shared sharing) (undoing, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishLimit)
 	defer cancel()
 	var conn connection.Connection
@@ -102,7 +142,7 @@ func (s *Service) takeAway(ctx context.Context, requestID string, key connection
 			return err
 		}
 		if !audited {
-			r := audit.Record{Time: s.cfg.Now(), Event: audit.Disconnected, RequestID: requestID, Tenant: key.Tenant, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
+			r := audit.Record{Time: s.cfg.Now(), Event: audit.Disconnected, RequestID: requestID, Tenant: key.Tenant, Agent: agent, User: key.User, Toolkit: key.Toolkit, Connection: conn.ID}
 			if err := s.cfg.Audit.Record(r); err != nil {
 				return err
 			}

@@ -48,7 +48,7 @@ func (s *Service) Forget(ctx context.Context, requestID, tenant, user string) (d
 		}
 		for _, c := range conns {
 			// All of the user's go: who may live on a grant is told by its account alone.
-			outcome, err := s.takeAway(ctx, requestID, c.Key, s.cfg.Vault.GrantShared)
+			outcome, err := s.takeAway(ctx, requestID, "", c.Key, s.cfg.Vault.GrantShared)
 			if errors.Is(err, connection.ErrNotConnected) {
 				continue
 			}

@@ -154,7 +154,7 @@ func (s *Service) serveUndo(v visit) {
 	case doAllow, doBar:
 		outcome, err = s.letOne(v, conns[i], deed == doAllow)
 	case doDisconnect, "": // a page that was opened before there were other buttons
-		outcome, err = s.disconnect(v.r.Context(), v.id, conns[i].Key)
+		outcome, err = s.disconnect(v.r.Context(), v.id, "", conns[i].Key)
 	default:
 		err = connection.ErrNotConnected // nothing of ours
 	}

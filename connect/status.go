@@ -20,8 +20,9 @@ import (
 	"github.com/toolgate/toolgate/toolkit"
 )
 
-// statusBody is how a connection stands, for the agent that waits for it.
-type statusBody struct {
+// Standing is how a connection stands, for the agent that waits for it. As JSON, it is the
+// answer to GET /v1/connections/{toolkit}.
+type Standing struct {
 	Toolkit problem.Toolkit   `json:"toolkit"`
 	User    string            `json:"user"`
 	Status  connection.Status `json:"status"`
@@ -56,8 +57,7 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 		v.refuse("identify", err)
 		return
 	}
-	tk, err := s.askedFor(who, toolkitID)
-	if err != nil {
+	if _, err := s.askedFor(who, toolkitID); err != nil {
 		v.refuse("resolve", err)
 		return
 	}
@@ -66,25 +66,48 @@ func (s *Service) serveStatus(v visit, toolkitID string) {
 		v.refuse("resolve", err)
 		return
 	}
-	body := statusBody{Toolkit: problem.Toolkit{ID: tk.ID, Name: tk.Name}, User: who.User, Status: connection.Active}
-	if tk.Auth.PerUser {
-		err := s.fillStatus(v.r.Context(), who, tk, account, strings.Fields(v.r.URL.Query().Get("scope")), &body)
-		if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
-			p := problem.New(problem.SeveralAccounts, "account", "This user has connected several accounts of "+tk.Name+". Say which one is meant: send the header X-Account.")
-			p.Choices = s.choices(who, several.Choices)
-			v.refuse("status", p)
-			return
-		}
-		if err != nil {
-			v.refuse("status", vault.Problem(err))
-			return
-		}
+	body, err := s.StandingOf(v.r.Context(), who, toolkitID, account, strings.Fields(v.r.URL.Query().Get("scope"))...)
+	if several, ok := errors.AsType[*problem.Problem](err); ok && several.Code == problem.SeveralAccounts {
+		several.Detail += " Say which one is meant: send the header X-Account."
+	}
+	if err != nil {
+		v.refuse("status", err)
+		return
 	}
 	h := v.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	_ = json.NewEncoder(v.w).Encode(body)
+}
+
+// StandingOf tells an agent how its user's connection to a toolkit stands, with respect to
+// the scopes that it needs; none: those of the configuration. account is as the agent names
+// it; "" is the default. It makes nothing. What it refuses is a *problem.Problem, where the
+// account may be one of several too.
+func (s *Service) StandingOf(ctx context.Context, who caller.Caller, toolkitID, account string, scopes ...string) (Standing, error) {
+	tk, err := s.askedFor(who, toolkitID)
+	if err != nil {
+		return Standing{}, err
+	}
+	body := Standing{Toolkit: problem.Toolkit{ID: tk.ID, Name: tk.Name}, User: who.User, Status: connection.Active}
+	if !tk.Auth.PerUser {
+		return body, nil
+	}
+	err = s.fillStatus(ctx, who, tk, account, scopes, &body)
+	if several, ok := errors.AsType[*connection.Ambiguous](err); ok {
+		return body, s.severalAccounts(who, tk, several)
+	}
+	if err != nil {
+		return body, vault.Problem(err)
+	}
+	return body, nil
+}
+
+func (s *Service) severalAccounts(who caller.Caller, tk *toolkit.Toolkit, several *connection.Ambiguous) *problem.Problem {
+	p := problem.New(problem.SeveralAccounts, "account", "This user has connected several accounts of "+tk.Name+".")
+	p.Choices = s.choices(who, several.Choices)
+	return p
 }
 
 // askedFor refuses as the gateway does on a call.
@@ -146,7 +169,7 @@ func (s *Service) findConnection(ctx context.Context, key connection.Key, name s
 	return conn, slices.DeleteFunc(all.All, func(c connection.Choice) bool { return c.ID == conn.ID }), err
 }
 
-func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, needed []string, body *statusBody) error {
+func (s *Service) fillStatus(ctx context.Context, who caller.Caller, tk *toolkit.Toolkit, account string, needed []string, body *Standing) error {
 	conn, others, err := s.findConnection(ctx, connection.Key{Tenant: who.Tenant, User: who.User, Toolkit: tk.ID}, account)
 	body.Others = s.choices(who, others)
 	switch {

@@ -21,7 +21,7 @@ func (s *Service) takeBack(ctx context.Context, requestID string, p *part, forgo
 	case p.approved != (connection.Key{}):
 		_, err = s.let(ctx, requestID, p.approved, p.Agent, mayNot, nil)
 	case forgotten || p.before.ID == "":
-		_, err = s.disconnect(ctx, requestID, p.kept)
+		_, err = s.disconnect(ctx, requestID, "", p.kept)
 	default:
 		err = s.putBack(ctx, requestID, p)
 	}

@@ -56,6 +56,28 @@ func (g *Gateway) Identify(r *http.Request) (caller.Caller, error) {
 	return who, err
 }
 
+// Caller tells who calls and for whom, whatever that one's rights are; see [Gateway.Has].
+func (g *Gateway) Caller(r *http.Request) (caller.Caller, error) {
+	who, _, err := g.who(r)
+	return who, err
+}
+
+// Has reports whether the caller's agent has a right. Where no agent is configured,
+// everybody who gets here is local, and has what an agent has where nobody names any.
+func (g *Gateway) Has(who caller.Caller, right caller.Right) bool {
+	if len(g.cfg.Agents) == 0 {
+		return right == caller.Call || right == caller.Connect
+	}
+	a := g.agentOf(who)
+	return a != nil && a.has(right)
+}
+
+// Callback gives where a caller wants its user's browser to go after connecting, as on a
+// call of a toolkit.
+func (g *Gateway) Callback(r *http.Request, who caller.Caller) (string, error) {
+	return g.callbackOf(r.Header, who)
+}
+
 func lacking(agent *Agent, right caller.Right) error {
 	return problem.New(problem.NotPermitted, "rights", "The agent "+agent.Name+" does not have the right `"+string(right)+"`. The operator gives it with rights.")
 }
