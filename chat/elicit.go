@@ -14,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/toolgate/toolgate/connection"
 	"github.com/toolgate/toolgate/tokencache/seal"
 )
 
@@ -37,6 +38,8 @@ const question = "connect"
 type carried struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
+	// Stood: it was connected, and is to be connected anew, such as for more scopes.
+	Stood bool `json:"stood,omitempty"`
 }
 
 // comeback is what a call brings with it from an answer that was a question.
@@ -44,6 +47,7 @@ type comeback struct {
 	asked    bool // the user was asked already, and is not asked again
 	accepted bool // and has agreed to open the address; that is not to have connected
 	since    time.Time
+	stood    bool // see carried
 }
 
 // comeBack reads what the call brings with it. The error is the protocol's: no model can
@@ -69,7 +73,7 @@ func (s *Service) comeBack(c *call) (back comeback, err error) {
 		return comeback{asked: true, since: state.Since}, nil
 	}
 	answer, ok := p.InputResponses[question].(*mcp.ElicitResult)
-	return comeback{asked: true, accepted: ok && answer.Action == "accept", since: state.Since}, nil
+	return comeback{asked: true, accepted: ok && answer.Action == "accept", since: state.Since, stood: state.Stood}, nil
 }
 
 // elicit gives the result that has the client show the link; nil: it cannot, or has. It is
@@ -79,7 +83,7 @@ func (s *Service) elicit(c *call, link Link, lacking []Standing) *mcp.CallToolRe
 		return nil
 	}
 	now := s.cfg.Now()
-	state := carried{Since: now, Until: now.Add(stateLife)}
+	state := carried{Since: now, Until: now.Add(stateLife), Stood: lacking[0].Status == connection.Active}
 	if link.ExpiresAt.Before(state.Until) {
 		state.Until = link.ExpiresAt
 	}

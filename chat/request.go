@@ -74,7 +74,7 @@ func (s *Service) request(c *call, in requestInput) (outcome, error) {
 	if back.accepted {
 		if err := s.await(c, maxWait, func() (bool, error) {
 			st, err := s.standing(c, in.Toolkit, in.Account)
-			return st.Status == connection.Active, err
+			return st.Status == connection.Active && (!back.stood || st.UpdatedAt.After(back.since)), err
 		}); err != nil {
 			return outcome{}, err
 		}
@@ -90,7 +90,11 @@ func (s *Service) request(c *call, in requestInput) (outcome, error) {
 	}
 	if refused.ConnectURL != "" {
 		link := Link{URL: refused.ConnectURL, ExpiresAt: refused.ExpiresAt}
-		if asks := s.elicit(c, link, []Standing{{Toolkit: *refused.Toolkit}}); asks != nil {
+		st := Standing{Toolkit: *refused.Toolkit}
+		if now, err := s.standing(c, in.Toolkit, in.Account); err == nil {
+			st = now // it may be there already, and lack a scope
+		}
+		if asks := s.elicit(c, link, []Standing{st}); asks != nil {
 			return outcome{asks: asks}, nil
 		}
 		out.ConnectURL, out.ExpiresAt = link.URL, &link.ExpiresAt

@@ -260,34 +260,43 @@ func TestAProvidersOwnRefusalIsItsAnswer(t *testing.T) {
 }
 
 func TestACallGoesOnWhenTheUserHasConnected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var bodies bytes.Buffer
-		w := callingWorld(t, nil)
-		calls := 0
-		w.cfg.Calls.To = func(string) http.Handler {
-			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if calls++; calls == 1 {
-					refuses(problem.AuthRequired)(rw, r)
-					return
-				}
-				_, _ = io.Copy(&bodies, r.Body)
-				_, _ = rw.Write([]byte(`{"done":true}`))
-			})
-		}
-		w.service = chat.New(w.cfg)
-		asked := 0
-		s := w.client(t, modern, "alice", func(p *mcp.ElicitParams) string {
-			asked++
-			go func() {
-				time.Sleep(3 * time.Second)
-				w.stands("alice/acme", active(), true)
-			}()
-			return "accept"
+	// The second is for a call that lacks a scope: the connection is there, and is to be made anew.
+	for name, before := range map[string]bool{"not connected": false, "connected for less": true} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { goesOn(t, before) }) })
+	}
+}
+
+func goesOn(t *testing.T, before bool) {
+	var bodies bytes.Buffer
+	w := callingWorld(t, nil)
+	if before {
+		w.stands("alice/acme", active(), false)
+	}
+	calls := 0
+	w.cfg.Calls.To = func(string) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if calls++; calls == 1 {
+				refuses(problem.AuthRequired)(rw, r)
+				return
+			}
+			_, _ = io.Copy(&bodies, r.Body)
+			_, _ = rw.Write([]byte(`{"done":true}`))
 		})
-		a := use(t, s, "http_request", args{"toolkit": "acme", "method": "POST", "path": "/x", "body": "once"})
-		if asked != 1 || calls != 2 || a.Status != "called" || a.Body != `{"done":true}` || bodies.String() != "once" {
-			t.Errorf("asked %d, called %d: %+v", asked, calls, a)
-		}
-		_ = s.Close()
+	}
+	w.service = chat.New(w.cfg)
+	asked := 0
+	s := w.client(t, modern, "alice", func(p *mcp.ElicitParams) string {
+		asked++
+		go func() {
+			time.Sleep(3 * time.Second)
+			w.stands("alice/acme", active(), true)
+		}()
+		return "accept"
 	})
+	began := time.Now()
+	a := use(t, s, "http_request", args{"toolkit": "acme", "method": "POST", "path": "/x", "body": "once"})
+	if time.Since(began) != 3*time.Second || asked != 1 || calls != 2 || a.Status != "called" || a.Body != `{"done":true}` || bodies.String() != "once" {
+		t.Errorf("asked %d, called %d: %+v", asked, calls, a)
+	}
+	_ = s.Close()
 }
