@@ -88,7 +88,9 @@ func (l *life) step(t *testing.T) {
 	case what < 4 || id == "":
 		wanted, as, who := pickOne(l, "", "alice@acme.example", "bob@acme.example", "home", id), pickOne(l, "alice", "bob", "carol"), pickOne(l, alice, otherBot)
 		l.log = append(l.log, fmt.Sprintf("%s has %q connected as %s", who.Agent, wanted, as))
-		l.goesOn(b, b.get(l.linkOf(who, wanted)), as)
+		if link := l.linkOf(who, wanted); link != "" {
+			l.goesOn(b, b.get(link), as)
+		}
 	case what == 10:
 		as := pickOne(l, "alice", "bob", "carol")
 		l.log = append(l.log, "another as "+as)
@@ -121,10 +123,22 @@ func (l *life) step(t *testing.T) {
 	}
 }
 
-// linkOf is the link for an account, as an agent names it.
+// linkOf is the link for an account, as an agent names it. "": that may be several, of which
+// its user has to choose one.
 func (l *life) linkOf(who caller.Caller, account string) string {
 	l.t.Helper()
 	made, err := l.service.LinkFor(l.t.Context(), who, connect.Ask{Toolkits: []string{"acme"}, Account: account})
+	if _, several := errors.AsType[*connection.Ambiguous](err); several {
+		all, meant := l.accounts(), 0
+		for _, c := range all.All {
+			if c.Means(account) || account == "" && all.Nobody {
+				meant++
+			}
+		}
+		if meant > 1 {
+			return ""
+		}
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
