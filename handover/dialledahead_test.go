@@ -76,17 +76,7 @@ func TestAnHTTP2ConnectionDialledAheadIsTheServersToEnd(t *testing.T) {
 
 // net/http sets limits between the handshake and its first Read.
 func TestWhatAServerDoesBetweenTwoReadsDoesNotUndoTheEnd(t *testing.T) {
-	serve, trust := certified(t)
-	a := &address{t: t}
-	old := a.join()
-	client := tls.Client(a.dial(), trust)
-	go client.Handshake()
-	inner := accept(t, old)
-	before := tls.Server(inner, serve)
-	if err := before.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	State(before, http.StateNew)
+	_, before, inner := dialledAhead(t)
 	inner.end()
 	_ = before.SetReadDeadline(time.Time{})
 	ended := make(chan error, 1)
@@ -102,17 +92,7 @@ func TestWhatAServerDoesBetweenTwoReadsDoesNotUndoTheEnd(t *testing.T) {
 }
 
 func TestARequestThatWasReadInTheMomentOfTheEndGoesOn(t *testing.T) {
-	serve, trust := certified(t)
-	a := &address{t: t}
-	old := a.join()
-	client := tls.Client(a.dial(), trust)
-	go client.Handshake()
-	inner := accept(t, old)
-	before := tls.Server(inner, serve)
-	if err := before.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	State(before, http.StateNew)
+	client, before, inner := dialledAhead(t)
 	inner.end()
 	State(before, http.StateActive)
 	inner.end() // says nothing any more
@@ -172,6 +152,23 @@ func TestNoCallThatMayBeSentTwiceIsLostOnAConnectionDialledAhead(t *testing.T) {
 		stop = next
 	}
 	stop()
+}
+
+// dialledAhead is a connection whose handshake is done, at both ends.
+func dialledAhead(t *testing.T) (client, server *tls.Conn, inner *Conn) {
+	t.Helper()
+	serve, trust := certified(t)
+	a := &address{t: t}
+	old := a.join()
+	client = tls.Client(a.dial(), trust)
+	go client.Handshake()
+	inner = accept(t, old)
+	server = tls.Server(inner, serve)
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	State(server, http.StateNew)
+	return client, server, inner
 }
 
 // certified is a server's certificate, and a client that trusts it.
