@@ -114,6 +114,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		p := problem.Of(err)
 		p.Step = "api"
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			// Where the connection is to be used again, the server reads the body to its
+			// end before it answers, for as long as a client takes to send it.
+			w.Header().Set("Connection", "close")
+		}
 		p.Write(w, r.Header.Get("Accept"), v.id)
 		e.What, e.Code, e.Err = "refused", p.Code, p.Unwrap()
 	}

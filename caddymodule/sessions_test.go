@@ -4,8 +4,10 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -318,4 +320,21 @@ func TestTheAccessLogHoldsNoSession(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("no call is in the access log")
+}
+
+// Whoever is refused before their body is read is told so, and not when it has come.
+func TestARefusalOfTheAPIDoesNotWaitForTheBody(t *testing.T) {
+	w := newWorld(t)
+	w.load(w.caddyfile("", w.minting("mint"), "toolgate_api"))
+	conn, err := net.Dial("tcp", "127.0.0.1:"+w.port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, "POST /v1/sessions HTTP/1.1\r\nHost: localhost:"+w.port()+"\r\nAuthorization: Bearer nobody\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != http.StatusUnauthorized {
+		t.Fatal(res, err)
+	}
 }
