@@ -124,5 +124,8 @@ func bareHost(hostport, scheme string) string {
 func (v visit) refuse(step string, err error) {
 	p := problem.Of(err)
 	p.Step = step
+	if v.r.ProtoMajor == 1 && v.r.ContentLength != 0 {
+		v.w.Header().Set("Connection", "close") // else the server waits for the body first
+	}
 	p.Write(v.w, v.r.Header.Get("Accept"), v.id)
 }
